@@ -57,7 +57,7 @@ def parameter_keys(operation_type: OperationType) -> frozenset[str]:
 
 def given_keys(parameters: Parameters) -> tuple[str, ...]:
     """The keys that the user wrote, as they stand in the manifest, sorted."""
-    known = {api_name(name) for name in parameters.model_fields_set if name in Parameters.model_fields}
+    known = {api_name(name) for name in Parameters.model_fields if getattr(parameters, name) is not None}
     return tuple(sorted(known | set(parameters.model_extra or {})))
 
 
