@@ -10,13 +10,9 @@ from operation_engine.domain.resources.operation_parameters import Parameters
 from operation_engine.domain.resources.operation_spec import OperationSpec, OperationType
 
 # What the public samples write, and what Velero calls it.
-ALIASES: Final[Mapping[str, str]] = MappingProxyType(
-    {"retention": "ttl", "snapshotClassName": "csiSnapshotClassName"}
-)
+ALIASES: Final[Mapping[str, str]] = MappingProxyType({"retention": "ttl", "snapshotClassName": "csiSnapshotClassName"})
 
-_SELECTION: Final = frozenset(
-    {"includedResources", "excludedResources", "labelSelector", "itemOperationTimeout"}
-)
+_SELECTION: Final = frozenset({"includedResources", "excludedResources", "labelSelector", "itemOperationTimeout"})
 
 _KEYS: Final[Mapping[OperationType, frozenset[str]]] = MappingProxyType(
     {

@@ -67,8 +67,6 @@ class Condition(ApiModel):
     reason: Annotated[
         str,
         Keywords(min_length=1, max_length=256, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
-        Field(
-            description="Why, as one CamelCase word for programs; the troubleshooting page has a row for each."
-        ),
+        Field(description="Why, as one CamelCase word for programs; the troubleshooting page has a row for each."),
     ]
     message: Message = Field(default="", description="What happened and what to do next, for people.")

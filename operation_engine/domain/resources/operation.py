@@ -21,9 +21,7 @@ class Operation(ApiModel):
     kind: str = "Operation"
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: OperationSpec = Field(description="What to do, to what, and how.")
-    status: Annotated[OperationStatus, Keywords(default={"observedGeneration": -1, "phase": "Pending"})] = (
-        Field(
-            default_factory=OperationStatus,
-            description="Where the Operation is; written by the engine alone.",
-        )
+    status: Annotated[OperationStatus, Keywords(default={"observedGeneration": -1, "phase": "Pending"})] = Field(
+        default_factory=OperationStatus,
+        description="Where the Operation is; written by the engine alone.",
     )

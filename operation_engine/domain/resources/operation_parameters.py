@@ -54,9 +54,7 @@ class SelectorRequirement(ApiModel):
     """One comparison of a label selector."""
 
     key: Annotated[str, Keywords(min_length=1, max_length=317)] = Field(description="The label's key.")
-    operator: SelectorOperator = Field(
-        description="How the label is compared: In, NotIn, Exists or DoesNotExist."
-    )
+    operator: SelectorOperator = Field(description="How the label is compared: In, NotIn, Exists or DoesNotExist.")
     values: Annotated[tuple[Annotated[str, Keywords(max_length=63)], ...], Keywords(max_items=64)] = Field(
         default=(), description="The values for In and NotIn; empty for the others."
     )
@@ -65,9 +63,7 @@ class SelectorRequirement(ApiModel):
 class LabelSelector(ApiModel):
     """Kubernetes' label selector; all of it must match."""
 
-    match_labels: Labels = Field(
-        default_factory=dict, description="Labels that must have exactly these values."
-    )
+    match_labels: Labels = Field(default_factory=dict, description="Labels that must have exactly these values.")
     match_expressions: Annotated[tuple[SelectorRequirement, ...], Keywords(max_items=32)] = Field(
         default=(), description="Further comparisons, all of which must match."
     )
@@ -83,9 +79,7 @@ class HttpCheck(ApiModel):
     expect_status: Annotated[int | None, Keywords(minimum=100, maximum=599)] = Field(
         default=None, description="The status code that is expected. Default: 200."
     )
-    timeout: DurationText | None = Field(
-        default=None, description="How long one request may take. Default: 10s."
-    )
+    timeout: DurationText | None = Field(default=None, description="How long one request may take. Default: 10s.")
 
 
 class Verify(ApiModel):
@@ -94,21 +88,15 @@ class Verify(ApiModel):
     workloads_ready: bool | None = Field(
         default=None, description="All Deployments, StatefulSets and DaemonSets roll out. Default: true."
     )
-    volumes_bound: bool | None = Field(
-        default=None, description="All PersistentVolumeClaims are bound. Default: true."
-    )
+    volumes_bound: bool | None = Field(default=None, description="All PersistentVolumeClaims are bound. Default: true.")
     min_items: Annotated[int | None, Keywords(minimum=0, maximum=1_000_000)] = Field(
         default=None, description="At least this many items were restored."
     )
     http: HttpCheck | None = Field(default=None, description="A request that must be answered as expected.")
-    timeout: DurationText | None = Field(
-        default=None, description="How long to wait for all of it. Default: 10m."
-    )
+    timeout: DurationText | None = Field(default=None, description="How long to wait for all of it. Default: 10m.")
 
 
-ResourceNames = Annotated[
-    tuple[Annotated[str, Keywords(min_length=1, max_length=317)], ...], Keywords(max_items=128)
-]
+ResourceNames = Annotated[tuple[Annotated[str, Keywords(min_length=1, max_length=317)], ...], Keywords(max_items=128)]
 NameMap = Annotated[dict[str, Annotated[str, Keywords(max_length=253)]], Keywords(max_properties=64)]
 
 
@@ -120,16 +108,14 @@ class Parameters(ApiModel):
     # Backup
     storage_location: Name | None = Field(
         default=None,
-        description="Backup: the Velero BackupStorageLocation, from the installation's list for this namespace. Default: "
-        "Velero's default location.",
+        description="Backup: the Velero BackupStorageLocation, from the installation's list for this namespace. "
+        "Default: Velero's default location.",
     )
     ttl: DurationText | None = Field(
         default=None,
         description="Backup: how long Velero keeps the backup, such as 30d or 720h. Default: 720h.",
     )
-    retention: DurationText | None = Field(
-        default=None, description="Backup: the same as ttl; give one of the two."
-    )
+    retention: DurationText | None = Field(default=None, description="Backup: the same as ttl; give one of the two.")
     snapshot_volumes: bool | None = Field(
         default=None,
         description="Backup: take snapshots of persistent volumes. Default: as Velero is set up.",
@@ -164,7 +150,7 @@ class Parameters(ApiModel):
     )
     item_operation_timeout: DurationText | None = Field(
         default=None,
-        description="Backup, Restore: how long Velero waits for one asynchronous item, such as moving a snapshot's data. "
+        description="Backup, Restore: how long Velero waits for one asynchronous item, such as moving data. "
         "Default: 4h, at most policy.timeout.",
     )
 
@@ -176,8 +162,8 @@ class Parameters(ApiModel):
     )
     namespace_mapping: Annotated[dict[str, Namespace], Keywords(max_properties=1)] | None = Field(
         default=None,
-        description="Restore: one pair, source namespace to destination namespace; one of the two is the Operation's own, "
-        "the other one has to consent. Default: back into the Operation's own namespace.",
+        description="Restore: one pair, source namespace to destination namespace; one of the two is the Operation's "
+        "own, the other one has to consent. Default: back into the Operation's own namespace.",
     )
     restore_pvs: bool | None = Field(
         default=None,
@@ -217,13 +203,11 @@ class Parameters(ApiModel):
     values_patch: Annotated[dict[str, Any], Keywords(max_properties=256)] | None = Field(
         default=None, description="Upgrade: values merged into the release's own; null removes a value."
     )
-    backup: bool | None = Field(
-        default=None, description="Upgrade: make a verified backup first. Default: true."
-    )
+    backup: bool | None = Field(default=None, description="Upgrade: make a verified backup first. Default: true.")
     rollback: Rollback | None = Field(
         default=None,
-        description="Upgrade: what goes back when it fails. ReleaseAndData (default; data only if nothing was served by "
-        "the new version), Release, or None.",
+        description="Upgrade: what goes back when it fails. ReleaseAndData (default; data only if nothing was served "
+        "by the new version), Release, or None.",
     )
     allow_gitops_managed: bool | None = Field(
         default=None,

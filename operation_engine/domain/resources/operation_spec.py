@@ -74,7 +74,7 @@ class Approvals(ApiModel):
     )
     approved_by: Annotated[str | None, Keywords(max_length=256)] = Field(
         default=None,
-        description="The user who approves. Without a claim it counts only where an admission policy guards this field.",
+        description="The user who approves. Without a claim it counts only where an admission policy guards it.",
     )
     approved_at: Annotated[str | None, Keywords(max_length=64)] = Field(
         default=None, description="When it was approved (RFC 3339)."
@@ -91,7 +91,7 @@ class Policy(ApiModel):
     )
     timeout: DurationText | None = Field(
         default=None,
-        description="How long one attempt may work, without the time in Velero's queue. Default: 4h, for an Upgrade 1h.",
+        description="How long one attempt may work, less the time in Velero's queue. Default: 4h, for an Upgrade 1h.",
     )
     wait_timeout: DurationText | None = Field(
         default=None,
@@ -100,8 +100,8 @@ class Policy(ApiModel):
     )
     decision_timeout: DurationText | None = Field(
         default=None,
-        description="How long a failed attempt waits for a person to retry or abort; 0s fails at once. Default: 0s for a "
-        "Backup, else 72h.",
+        description="How long a failed attempt waits for a person to retry or abort; 0s fails at once. Default: 0s for "
+        "a Backup, else 72h.",
     )
     partial_failure: PartialFailure | None = Field(
         default=None,
@@ -128,8 +128,8 @@ class OperationSpec(ApiModel):
     )
     engine: Engine | None = Field(
         default=None,
-        description="Who does it: velero for Backup and Restore, helm for Upgrade. Absent: chosen by the type. Cannot be "
-        "changed.",
+        description="Who does it: velero for Backup and Restore, helm for Upgrade. Absent: chosen by the type. Cannot "
+        "be changed.",
     )
     parameters: Parameters = Field(
         default_factory=Parameters,

@@ -77,7 +77,7 @@ class AttemptCause(StrEnum):
     RESET = "Reset"
 
 
-# Read what a newer version wrote without failing. An unknown phase is neither ended nor new: nobody starts or reopens it.
+# What a newer version wrote must not fail to parse. An unknown phase is neither new nor ended: nobody starts it again.
 LenientPhase = Annotated[Phase, lenient(Phase, Phase.RUNNING)]
 LenientStepState = Annotated[StepState, lenient(StepState, StepState.RUNNING)]
 LenientCause = Annotated[AttemptCause, lenient(AttemptCause, AttemptCause.AUTOMATIC)]
@@ -92,7 +92,7 @@ class Step(ApiModel):
     name: Annotated[str, Keywords(min_length=1, max_length=63)] = Field(description="The step's name.")
     state: LenientStepState = Field(
         default=StepState.PENDING,
-        description="Pending (still to come), Running, Waiting (for somebody or something), Succeeded, Failed or Skipped.",
+        description="Pending (still to come), Running, Waiting (for someone or something), Succeeded, Failed or Skipped.",
     )
     started_at: Timestamp | None = Field(default=None, description="When it began.")
     finished_at: Timestamp | None = Field(default=None, description="When it ended.")
@@ -114,9 +114,7 @@ class Progress(ApiModel):
 class Attempt(ApiModel):
     """One attempt at the work; each has a Velero object of its own."""
 
-    number: Annotated[int, Keywords(minimum=1, maximum=10_000)] = Field(
-        description="1 for the first; it only grows."
-    )
+    number: Annotated[int, Keywords(minimum=1, maximum=10_000)] = Field(description="1 for the first; it only grows.")
     cause: LenientCause = Field(
         default=AttemptCause.INITIAL,
         description="Initial, Human (retry), Automatic (Velero restarted under it) or Reset (in the Temporal UI).",
@@ -124,6 +122,9 @@ class Attempt(ApiModel):
     velero_name: Name | None = Field(
         default=None,
         description="Name of the attempt's Velero object, written before that object is created.",
+    )
+    run_id: Annotated[str | None, Keywords(max_length=64)] = Field(
+        default=None, description="The workflow run that began it."
     )
     started_at: Timestamp | None = Field(default=None, description="When it began.")
     finished_at: Timestamp | None = Field(default=None, description="When it ended.")
@@ -139,9 +140,7 @@ class WorkflowClaim(ApiModel):
     """Which workflow run owns the Operation; only that run changes anything for it."""
 
     id: Annotated[str, Keywords(max_length=1000)] = Field(description="Workflow id in Temporal.")
-    run_id: Annotated[str, Keywords(max_length=64)] = Field(
-        description="The run that owns the Operation now."
-    )
+    run_id: Annotated[str, Keywords(max_length=64)] = Field(description="The run that owns the Operation now.")
     first_run_id: Annotated[str | None, Keywords(max_length=64)] = Field(
         default=None, description="The first run of the chain; a Reset in the Temporal UI keeps it."
     )
@@ -166,9 +165,7 @@ class Approval(ApiModel):
 class Lock(ApiModel):
     """The Operation's place in the queue for its namespace."""
 
-    waiting_since: Timestamp | None = Field(
-        default=None, description="Since when it waits: its place in the queue."
-    )
+    waiting_since: Timestamp | None = Field(default=None, description="Since when it waits: its place in the queue.")
     holder: Annotated[str | None, Keywords(max_length=512)] = Field(
         default=None, description="Who holds the namespace, as namespace/name of that Operation."
     )
@@ -177,9 +174,7 @@ class Lock(ApiModel):
 class EngineRef(ApiModel):
     """The object that does the work: a Velero Backup or Restore, or a HelmRelease."""
 
-    api_version: Annotated[str | None, Keywords(max_length=253)] = Field(
-        default=None, description="Its API version."
-    )
+    api_version: Annotated[str | None, Keywords(max_length=253)] = Field(default=None, description="Its API version.")
     kind: Annotated[str | None, Keywords(max_length=63)] = Field(default=None, description="Its kind.")
     namespace: Namespace | None = Field(default=None, description="Its namespace.")
     name: Name | None = Field(default=None, description="Its name.")
@@ -194,9 +189,7 @@ class Outputs(ApiModel):
     storage_location: Line | None = Field(default=None, description="The storage location that holds it.")
     expires_at: Line | None = Field(default=None, description="When Velero deletes the backup (RFC 3339).")
     restore_name: Line | None = Field(default=None, description="The Velero Restore that did it.")
-    restored_item_count: Line | None = Field(
-        default=None, description="Objects created or updated by the restore."
-    )
+    restored_item_count: Line | None = Field(default=None, description="Objects created or updated by the restore.")
     previous_version: Line | None = Field(default=None, description="The chart version before the upgrade.")
     version: Line | None = Field(default=None, description="The chart version after it.")
     warnings: Annotated[tuple[Line, ...], Keywords(max_items=21)] = Field(
@@ -207,9 +200,7 @@ class Outputs(ApiModel):
 class LogsRef(ApiModel):
     """Where the logs of the work are."""
 
-    kind: Annotated[str | None, Keywords(max_length=63)] = Field(
-        default=None, description="Kind of the object."
-    )
+    kind: Annotated[str | None, Keywords(max_length=63)] = Field(default=None, description="Kind of the object.")
     name: Name | None = Field(default=None, description="Name of the object.")
     namespace: Namespace | None = Field(default=None, description="Namespace of the object.")
     url: Url | None = Field(default=None, description="A link, where there is one.")
@@ -219,9 +210,7 @@ class Decision(ApiModel):
     """The last decision of a person about a failed attempt."""
 
     attempt: Attempts = Field(description="The attempt that it was about.")
-    by: Line = Field(
-        description="Who decided; with the prefix unverified: where the API server did not vouch for it."
-    )
+    by: Line = Field(description="Who decided; with the prefix unverified: where the API server did not vouch for it.")
     at: Timestamp | None = Field(default=None, description="When.")
     verb: Annotated[str, Keywords(max_length=63)] = Field(description="What was decided: retry or abort.")
 
@@ -239,9 +228,7 @@ class OperationStatus(ApiModel):
     reason: Annotated[str | None, Keywords(max_length=256)] = Field(
         default=None, description="The most specific reason in force, as one CamelCase word."
     )
-    message: Message | None = Field(
-        default=None, description="What is going on and what to do next, for people."
-    )
+    message: Message | None = Field(default=None, description="What is going on and what to do next, for people.")
     conditions: Annotated[tuple[Condition, ...], Keywords(max_items=32, list_keys=("type",))] = Field(
         default=(),
         description="Accepted, Blocked, Running, Succeeded, Failed, Cancelled, Ready, Reconciling, Stalled; where they "
@@ -258,16 +245,10 @@ class OperationStatus(ApiModel):
     attempts: Annotated[tuple[Attempt, ...], Keywords(max_items=64, list_keys=("number",))] = Field(
         default=(), description="The attempts: the first one and the latest ones."
     )
-    workflow: WorkflowClaim | None = Field(
-        default=None, description="The workflow run that owns the Operation."
-    )
+    workflow: WorkflowClaim | None = Field(default=None, description="The workflow run that owns the Operation.")
     approval: Approval | None = Field(default=None, description="The approval that was accepted.")
-    lock: Lock | None = Field(
-        default=None, description="The Operation's place in the queue for its namespace."
-    )
-    seq: Count = Field(
-        default=0, description="Number of the last transition; Events, logs and reports carry the same."
-    )
+    lock: Lock | None = Field(default=None, description="The Operation's place in the queue for its namespace.")
+    seq: Count = Field(default=0, description="Number of the last transition; Events, logs and reports carry the same.")
     engine_ref: EngineRef | None = Field(
         default=None,
         description="The object that does the work: a Velero Backup or Restore, or a HelmRelease.",
@@ -276,6 +257,4 @@ class OperationStatus(ApiModel):
     logs_ref: LogsRef | None = Field(default=None, description="Where the logs of the work are.")
     started_at: Timestamp | None = Field(default=None, description="When work began.")
     finished_at: Timestamp | None = Field(default=None, description="When it ended; set for every end.")
-    decision: Decision | None = Field(
-        default=None, description="The last decision of a person about a failed attempt."
-    )
+    decision: Decision | None = Field(default=None, description="The last decision of a person about a failed attempt.")
