@@ -85,7 +85,9 @@ class Values(ApiModel):
     """The chart's values."""
 
     source: ValuesSource = Field(description="Where the values are: inline, secretRef or configMapRef.")
-    inline: dict[str, Any] | None = Field(default=None, description="The values themselves.")
+    inline: Annotated[dict[str, Any], Keywords(max_properties=1024)] | None = Field(
+        default=None, description="The values themselves."
+    )
     secret_ref: KeyRef | None = Field(default=None, description="The Secret that holds them, as YAML under one key.")
     config_map_ref: KeyRef | None = Field(
         default=None, description="The ConfigMap that holds them, as YAML under one key."

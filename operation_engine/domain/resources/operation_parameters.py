@@ -160,7 +160,7 @@ class Parameters(ApiModel):
         description="Restore: what to restore from, a Velero Backup or a Backup Operation of the source namespace. "
         "Required for a Restore.",
     )
-    namespace_mapping: Annotated[dict[str, Namespace], Keywords(max_properties=1)] | None = Field(
+    namespace_mapping: Annotated[dict[str, Namespace], Keywords(max_properties=16)] | None = Field(
         default=None,
         description="Restore: one pair, source namespace to destination namespace; one of the two is the Operation's "
         "own, the other one has to consent. Default: back into the Operation's own namespace.",

@@ -1,13 +1,13 @@
 """What a user asks for: the spec of an Operation."""
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
 from operation_engine.domain.resources.common import ApiModel, DurationText, Name
 from operation_engine.domain.resources.operation_parameters import Parameters
-from operation_engine.domain.resources.schema import Keywords
+from operation_engine.domain.resources.schema import Keywords, Rule
 
 
 class OperationType(StrEnum):
@@ -118,8 +118,80 @@ class Policy(ApiModel):
     )
 
 
+def _immutable(path: str) -> Rule:
+    """The optional field, such as `policy.timeout`, can be neither changed nor added nor removed.
+
+    A rule of the parent, since one of the field itself does not run when the field comes or goes. Written with has(),
+    since the cost of comparing optionals (`self.?engine == oldSelf.?engine`) counts as unbounded.
+    """
+    new, old = f"self.{path}", f"oldSelf.{path}"
+    return _forbidden(path, f"{_has(new)} == {_has(old)} && (!{_has(new)} || {_same(new, old)})")
+
+
+def _same(new: str, old: str) -> str:
+    """Equal both ways: an unknown key that one side lacks is seen only when it is looked up among the known ones."""
+    return f"({new} == {old} && {old} == {new})"
+
+
+def _has(path: str) -> str:
+    names = path.split(".")
+    prefixes = (".".join(names[:length]) for length in range(2, len(names) + 1))
+    return "(" + " && ".join(f"has({prefix})" for prefix in prefixes) + ")"
+
+
+def _forbidden(path: str, rule: str) -> Rule:
+    message = f"spec.{path} cannot be changed: create a new Operation instead"
+    return Rule(rule=rule, message=message, field_path=f".{path}", reason="FieldValueForbidden")
+
+
 class OperationSpec(ApiModel):
     """What to do, to what, and how."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        _forbidden("targetRef", "self.targetRef == oldSelf.targetRef"),
+        _forbidden("type", "self.type == oldSelf.type"),
+        _immutable("engine"),
+        _immutable("parameters"),
+        # All of the policy but ttlAfterFinished.
+        _immutable("policy.requireReady"),
+        _immutable("policy.timeout"),
+        _immutable("policy.waitTimeout"),
+        _immutable("policy.decisionTimeout"),
+        _immutable("policy.partialFailure"),
+        _immutable("policy.dryRun"),
+        Rule(
+            rule="!oldSelf.?cancel.orValue(false) || self.?cancel.orValue(false)",
+            message="spec.cancel cannot be taken back once it is true: create a new Operation instead",
+            field_path=".cancel",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            rule="!(self.type in ['Backup', 'Restore']) || self.?engine.orValue('') != 'helm'",
+            message="spec.engine helm cannot run a Backup or a Restore: use velero, or leave it out",
+            field_path=".engine",
+            on_create_only=True,
+        ),
+        Rule(
+            rule="self.type != 'Upgrade' || self.?engine.orValue('') != 'velero'",
+            message="spec.engine velero cannot run an Upgrade: use helm, or leave it out",
+            field_path=".engine",
+            on_create_only=True,
+        ),
+        Rule(
+            rule="self.type != 'Restore' || has(self.parameters) && has(self.parameters.backupName)",
+            message="a Restore needs spec.parameters.backupName: name a Velero Backup or a Backup Operation",
+            field_path=".parameters.backupName",
+            reason="FieldValueRequired",
+            on_create_only=True,
+        ),
+        Rule(
+            rule="self.type != 'Upgrade' || has(self.parameters) && has(self.parameters.targetVersion)",
+            message="an Upgrade needs spec.parameters.targetVersion: give the chart version to go to",
+            field_path=".parameters.targetVersion",
+            reason="FieldValueRequired",
+            on_create_only=True,
+        ),
+    )
 
     target_ref: TargetRef = Field(description="What the Operation works on. Cannot be changed.")
     type: OperationType = Field(

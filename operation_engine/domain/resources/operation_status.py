@@ -92,7 +92,8 @@ class Step(ApiModel):
     name: Annotated[str, Keywords(min_length=1, max_length=63)] = Field(description="The step's name.")
     state: LenientStepState = Field(
         default=StepState.PENDING,
-        description="Pending (still to come), Running, Waiting (for someone or something), Succeeded, Failed or Skipped.",
+        description="Pending (still to come), Running, Waiting (the message says for what), Succeeded, "
+        "Failed or Skipped.",
     )
     started_at: Timestamp | None = Field(default=None, description="When it began.")
     finished_at: Timestamp | None = Field(default=None, description="When it ended.")
@@ -218,7 +219,7 @@ class Decision(ApiModel):
 class OperationStatus(ApiModel):
     """Where the Operation is, what it did, and who has to do something next."""
 
-    observed_generation: Annotated[int, Keywords(minimum=-1, format="int64", default=-1)] = Field(
+    observed_generation: Annotated[int, Keywords(minimum=-1, format="int64")] = Field(
         default=-1,
         description="The metadata.generation this status speaks about; -1 before the engine has seen it.",
     )

@@ -4,7 +4,7 @@ Bounds stand here and not in pydantic's constraints on purpose: the API server e
 object that it once accepted must still parse after a bound was tightened.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import JsonValue
@@ -22,7 +22,6 @@ class Keywords:
     maximum: int | None = None
     pattern: str | None = None
     format: str | None = None
-    enum: tuple[str, ...] | None = None
     default: JsonValue = None
     list_keys: tuple[str, ...] | None = None
 
@@ -31,11 +30,13 @@ class Keywords:
 class Rule:
     """One CEL rule (x-kubernetes-validations) of the model that lists it in `rules`.
 
-    The message names the field and says what to do: kubectl prints it as it is.
+    The message names the field and says what to do: kubectl prints it as it is. A rule that speaks of `oldSelf` holds
+    for updates. One with `on_create_only` holds for new objects alone, so that an older object can still be written,
+    cancelled and deleted.
     """
 
     rule: str
     message: str
     field_path: str | None = None
     reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
-    on_create_only: bool = field(default=False)
+    on_create_only: bool = False
