@@ -1,0 +1,348 @@
+"""A local cluster as an object: what the command and the tests call.
+
+Every change holds the lock of the state dir, so that two commands at once take turns.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import local_cluster.state as kept
+from local_cluster import builder, catalogue, ports, processes, procfs, seaweedfs, temporal, velero
+from local_cluster.errors import LocalClusterError
+from local_cluster.files import (
+    MEGABYTE,
+    locked,
+    make_folder,
+    require_free_space,
+    tail,
+)
+from local_cluster.kube import kubeconfig, write_kubeconfig
+from local_cluster.layout import Layout, cache_root
+from local_cluster.parts import Part, Site
+from local_cluster.processes import Launch, Owned
+from local_cluster.progress import Progress, Silent
+from local_cluster.starter import STOP_SECONDS, Starter, in_waves
+from local_cluster.state import Phase, State
+
+_STATE_ROOM = 500 * MEGABYTE
+_EXTRA_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+_YEAR = "8760h"
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One part as it is now; `pid` is None where it does not run. Memory includes its children."""
+
+    name: str
+    pid: int | None
+    since: float | None
+    memory_bytes: int
+    ports: Mapping[str, int]
+    ready: bool
+
+    @property
+    def running(self) -> bool:
+        """Whether its program lives."""
+        return self.pid is not None
+
+
+class LocalCluster:
+    """The cluster in one state dir, whether it exists already or not."""
+
+    def __init__(self, state_dir: Path | str = ".local", progress: Progress | None = None) -> None:
+        """Look at nothing yet."""
+        self.layout = Layout.of(state_dir)
+        self._progress: Progress = progress or Silent()
+
+    def up(self, *, fresh: bool = False, new_ports: bool = False) -> None:
+        """Have every part running and ready; whatever state an earlier `up` was killed in.
+
+        `fresh` begins with an empty cluster, `new_ports` keeps the data and moves to other ports.
+        """
+        self._require_usable()
+        with self._locked():
+            self._finish_wipe(fresh)
+            require_free_space(self.layout.root, _STATE_ROOM, "A local cluster")
+            programs = {**builder.programs(cache_root(), self._progress), **catalogue.packaged_programs()}
+            site = Site(self.layout, self._kept_state(new_ports), programs)
+            self._furnish(site)
+            self._end_former()
+            Starter(site, self._progress).start_all(catalogue.parts(site))
+            write_kubeconfig(self.layout.kubeconfig("admin"), site.kube("admin"), "admin")
+
+    def down(self) -> None:
+        """End every process of the cluster, whoever started it; what it keeps stays."""
+        if not self.layout.root.is_dir():
+            self._end_all()
+            return
+        with self._locked():
+            self._end_all()
+
+    def start(self, name: str) -> None:
+        """Start one part and wait until it is ready."""
+        with self._locked():
+            self._start(name)
+
+    def stop(self, name: str) -> None:
+        """End one part, or a program started by `run`."""
+        self._require_name(name)
+        with self._locked():
+            processes.end(self.layout, [name], STOP_SECONDS)
+
+    def restart(self, name: str) -> None:
+        """End one part and start it again."""
+        with self._locked():
+            processes.end(self.layout, [name], STOP_SECONDS)
+            self._start(name)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one part with its children, as a crash would."""
+        self._require_name(name)
+        with self._locked():
+            processes.kill(self.layout, [name])
+
+    def pid(self, name: str) -> int | None:
+        """The process started as `name`, or None."""
+        found = processes.leader(processes.owned(self.layout), name)
+        return found.process.pid if found else None
+
+    def run(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> int:
+        """Have `argv` running as an extra part called `name`, and return its pid.
+
+        It gets this process's environment, what `env()` says, and `env`. One that runs with the same
+        command already is left alone; another command replaces it.
+        """
+        _require_extra_name(name)
+        command, wanted = tuple(argv), {**self.env(), **(env or {})}
+        with self._locked():
+            running = processes.leader(processes.owned(self.layout), name)
+            if running and _runs(running, command, env or {}):
+                return running.process.pid
+            processes.end(self.layout, [name], STOP_SECONDS)
+            launch = Launch(name, command, {**os.environ, **wanted}, folder or Path.cwd())
+            return processes.spawn(self.layout, launch, self._require_state().id).pid
+
+    def logs(self, name: str, lines: int = 10_000) -> str:
+        """The end of what a part has written."""
+        self._require_name(name)
+        return tail(self.layout.log(name), lines)
+
+    def env(self) -> dict[str, str]:
+        """What a program needs to use this cluster; PATH is this process's, with ours in front."""
+        state = self._require_state()
+        site = Site(self.layout, state, {})
+        return {
+            "KUBECONFIG": str(self.layout.kubeconfig("admin")),
+            "KUBE_AUDIT_LOG": str(self.layout.audit_log),
+            "TEMPORAL_ADDRESS": f"{ports.LOOPBACK}:{state.ports['temporal']}",
+            "TEMPORAL_NAMESPACE": temporal.NAMESPACE,
+            "TEMPORAL_UI_URL": site.url("temporal-ui"),
+            "S3_ENDPOINT": site.url("s3"),
+            "S3_BUCKET": seaweedfs.BUCKET,
+            "AWS_ACCESS_KEY_ID": state.s3_access_key,
+            "AWS_SECRET_ACCESS_KEY": state.s3_secret_key,
+            "AWS_REGION": velero.REGION,
+            "PATH": f"{self.layout.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        }
+
+    def status(self) -> dict[str, PartStatus]:
+        """Every part, and every extra program that runs."""
+        found = processes.owned(self.layout)
+        parts = self._parts_to_ask()
+        extras = sorted({one.part for one in found} - set(catalogue.NAMES))
+        return {name: self._status(name, found, parts.get(name)) for name in (*catalogue.NAMES, *extras)}
+
+    def kubeconfig_for(self, service_account: str) -> str:
+        """A kubeconfig (text) with the identity of a ServiceAccount, given as NAMESPACE/NAME."""
+        namespace, _, name = service_account.partition("/")
+        if not namespace or not name:
+            raise LocalClusterError(f"{service_account!r} is not NAMESPACE/NAME of a ServiceAccount.")
+        site = Site(self.layout, self._require_state(), {})
+        return kubeconfig(
+            site.url("kube-apiserver", "https"),
+            self.layout.serving_certificate,
+            name,
+            self._token(namespace, name),
+        )
+
+    def _token(self, namespace: str, name: str) -> str:
+        command = [
+            "kubectl",
+            "create",
+            "token",
+            name,
+            f"--namespace={namespace}",
+            f"--duration={_YEAR}",
+        ]
+        answer = subprocess.run(
+            [str(self.layout.bin / "kubectl"), *command[1:]],
+            env={**os.environ, **self.env()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise LocalClusterError(
+                f"No token for ServiceAccount {namespace}/{name}; create it first, and see that the cluster is up.",
+                answer.stderr.strip(),
+            )
+        return answer.stdout.strip()
+
+    def _status(self, name: str, found: Sequence[Owned], part: Part | None) -> PartStatus:
+        running = processes.leader(found, name)
+        state = kept.load(self.layout)
+        names = part.ports if part else ()
+        since = procfs.started_at(running.process) if running else None
+        return PartStatus(
+            name=name,
+            pid=running.process.pid if running else None,
+            since=since,
+            memory_bytes=sum(procfs.resident_bytes(one.process.pid) for one in found if one.part == name),
+            ports={one: state.ports[one] for one in names if state and one in state.ports},
+            ready=running is not None and (part is None or part.ready()),
+        )
+
+    def _parts_to_ask(self) -> Mapping[str, Part]:
+        """Parts for their ports and readiness; their programs do not matter for that."""
+        state = kept.load(self.layout)
+        if state is None or set(catalogue.PORTS) - set(state.ports):
+            return {}
+        return catalogue.parts(Site(self.layout, state, _NoPrograms()))
+
+    def _require_usable(self) -> None:
+        if not procfs.PROC.joinpath("self/stat").exists():
+            raise LocalClusterError("A local cluster needs Linux: its processes are found in /proc.")
+        self.layout.check_length()
+        kept.require_ours(self.layout)
+        make_folder(self.layout.root)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self.layout.root.is_dir():
+            raise self._no_cluster()
+        with locked(self.layout.lock, self._say_waiting):
+            yield
+
+    def _say_waiting(self, pid: str) -> None:
+        self._progress.note(
+            f"another command (process {pid}) works on the cluster in {self.layout.root}; waiting for it …"
+        )
+
+    def _finish_wipe(self, fresh: bool) -> None:
+        state = kept.load(self.layout)
+        if state and (fresh or state.phase is Phase.WIPING):
+            self._end_all()
+            kept.wipe(self.layout, state)
+        kept.require_ours(self.layout)
+
+    def _kept_state(self, new_ports: bool) -> State:
+        """The state to start with, saved before anything is started by it."""
+        state = kept.load(self.layout)
+        if state and not new_ports and not set(catalogue.PORTS) - set(state.ports):
+            return state
+        self._end_all()
+        return self._with_new_ports(state)
+
+    def _with_new_ports(self, state: State | None) -> State:
+        """Choose ports while no other cluster of this user does."""
+        make_folder(cache_root())
+        registry = cache_root() / "clusters.json"
+        with locked(cache_root() / "ports.lock", lambda _: None):
+            reserved = ports.reserved(ports.known_clusters(registry))
+            chosen = ports.choose(catalogue.PORTS, reserved, catalogue.DERIVED_PORTS)
+            changed = state.model_copy(update={"ports": chosen}) if state else kept.new(chosen)
+            kept.save(self.layout, changed)
+            ports.register(registry, self.layout.state_file)
+        return changed
+
+    def _furnish(self, site: Site) -> None:
+        """The folders, and the links that put every program on one PATH entry."""
+        for folder in self.layout.folders():
+            make_folder(folder)
+        for name, program in site.programs.items():
+            _link(self.layout.bin / name, program)
+        plugin = "velero-plugin-for-aws"
+        _link(self.layout.plugins / plugin, site.programs[plugin])
+
+    def _end_former(self) -> None:
+        """Processes of a cluster that was in this folder before somebody removed it by hand."""
+        state = self._require_state()
+        former = {one.part for one in processes.owned(self.layout) if one.cluster_id != state.id}
+        if former:
+            self._progress.note(f"ending {', '.join(sorted(former))} of a former cluster in this folder")
+            processes.end(self.layout, former, STOP_SECONDS)
+
+    def _end_all(self) -> None:
+        present = {one.part for one in processes.owned(self.layout)}
+        in_waves(catalogue.STOP_WAVES, present, lambda names: processes.end(self.layout, names, STOP_SECONDS))
+
+    def _start(self, name: str) -> None:
+        state = self._require_state()
+        programs = {**builder.programs(cache_root(), self._progress), **catalogue.packaged_programs()}
+        site = Site(self.layout, state, programs)
+        part = catalogue.parts(site).get(name)
+        if part is None:
+            raise LocalClusterError(f"There is no part {name!r}; the parts are {', '.join(catalogue.NAMES)}.")
+        running = {one.part for one in processes.owned(self.layout)}
+        for need in part.needs:
+            if need not in running:
+                raise LocalClusterError(f"{name} needs {need}, which does not run; start that first.")
+        Starter(site, self._progress).start(part)
+
+    def _require_state(self) -> State:
+        state = kept.load(self.layout)
+        if state is None:
+            raise self._no_cluster()
+        return state
+
+    def _no_cluster(self) -> LocalClusterError:
+        return LocalClusterError(
+            f"There is no local cluster in {self.layout.root}; create one with `vop local up`, "
+            "or name its folder with --state-dir."
+        )
+
+    def _require_name(self, name: str) -> None:
+        known = {*catalogue.NAMES, *(path.stem for path in (self.layout.root / "logs").glob("*.log"))}
+        if name not in known:
+            raise LocalClusterError(f"There is no part {name!r}; there are {', '.join(sorted(known))}.")
+
+
+class _NoPrograms(dict[str, Path]):
+    """Stands for programs where only ports and readiness of a part are asked for."""
+
+    def __missing__(self, name: str) -> Path:
+        return Path(name)
+
+
+def _require_extra_name(name: str) -> None:
+    if name in catalogue.NAMES or not _EXTRA_NAME.fullmatch(name):
+        raise LocalClusterError(
+            f"{name!r} cannot name an extra program: use small letters, digits and dashes, and none of "
+            f"{', '.join(catalogue.NAMES)}."
+        )
+
+
+def _runs(running: Owned, command: tuple[str, ...], env: Mapping[str, str]) -> bool:
+    """Whether the running extra was started with this command and these settings."""
+    variables = procfs.environment(running.process.pid)
+    same_settings = all(variables.get(name) == value for name, value in env.items())
+    return procfs.command_line(running.process.pid) == command and same_settings
+
+
+def _link(link: Path, target: Path) -> None:
+    """Point `link` at `target` without a moment in which it is missing."""
+    temporary = link.with_name(f".{link.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)

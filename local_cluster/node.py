@@ -1,0 +1,89 @@
+"""The node that pods run on; `catalogue` takes whatever fulfils `Node`.
+
+Today there is one kind: kwok, a kubelet without containers.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from local_cluster.kube import admin_binding, http_ok, write_kubeconfig
+from local_cluster.parts import Part, Site
+from local_cluster.ports import LOOPBACK
+
+NODE = "local"
+
+
+class Node(Protocol):
+    """A way to make one Node Ready and its pods Running."""
+
+    ports: tuple[str, ...]
+
+    def parts(self, site: Site) -> tuple[Part, ...]:
+        """The programs it takes."""
+
+
+class KwokNode:
+    """Pods become Running without running anything: no containers, no probes, no volumes."""
+
+    ports: tuple[str, ...] = ("kwok",)
+
+    def parts(self, site: Site) -> tuple[Part, ...]:
+        """kwok alone."""
+        argv = (
+            site.program("kwok"),
+            f"--kubeconfig={site.layout.kubeconfig('kwok')}",
+            "--manage-all-nodes=true",
+            "--cidr=10.1.0.0/16",
+            f"--node-ip={LOOPBACK}",
+            f"--server-address={LOOPBACK}:{site.port('kwok')}",
+        )
+        return (
+            Part(
+                "kwok",
+                argv,
+                ports=("kwok",),
+                needs=("kube-apiserver",),
+                prepare=lambda: _prepare(site),
+                ready=lambda: http_ok(f"{site.url('kwok')}/readyz") and _schedulable(site),
+            ),
+        )
+
+
+def _prepare(site: Site) -> None:
+    kube = site.kube()
+    kube.apply(admin_binding("kwok"))
+    kube.apply(node_object())
+    write_kubeconfig(site.layout.kubeconfig("kwok"), site.kube("kwok"), "kwok")
+
+
+def node_object() -> dict[str, Any]:
+    """One large node, so that no test waits for room."""
+    room = {"cpu": "1000", "memory": "4Ti", "pods": "10000", "ephemeral-storage": "4Ti"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": NODE,
+            "annotations": {"kwok.x-k8s.io/node": "fake"},
+            "labels": {
+                "kubernetes.io/hostname": NODE,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": "amd64",
+                "type": "kwok",
+            },
+        },
+        "status": {"allocatable": room, "capacity": room},
+    }
+
+
+def _schedulable(site: Site) -> bool:
+    return is_schedulable(site.kube().get(f"/api/v1/nodes/{NODE}"))
+
+
+def is_schedulable(node: Mapping[str, Any] | None) -> bool:
+    """Ready, and the taint that keeps pods away until then is gone."""
+    if not node:
+        return False
+    conditions = node.get("status", {}).get("conditions", [])
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and not node.get("spec", {}).get("taints")
