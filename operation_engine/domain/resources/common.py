@@ -20,7 +20,11 @@ from pydantic.alias_generators import to_camel
 from operation_engine.domain.resources.schema import Keywords, Rule
 
 # Kubernetes writes initialisms in capitals; an alias on the field itself would rename the constructor's argument.
-_SPELLED: Final = {"restore_pvs": "restorePVs", "allow_gitops_managed": "allowGitOpsManaged"}
+_SPELLED: Final = {
+    "restore_pvs": "restorePVs",
+    "allow_gitops_managed": "allowGitOpsManaged",
+    "failed_24h": "failed24h",
+}
 
 
 def api_name(name: str) -> str:
