@@ -1,0 +1,115 @@
+"""Activities on the Operation itself: claim it, admit it, write its status.
+
+Called by every workflow. Each enters with the fence of `records.operations`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio import activity
+
+from activities.requests import Claimed, ClaimRequest, GateAnswer, StepRequest
+from operation_engine.domain import steps
+from operation_engine.domain.admission import Facts, admit
+from operation_engine.domain.claim import RunIdentity
+from operation_engine.domain.lifecycle import Life, enter
+from operation_engine.domain.policy import Clocks, clocks_of
+from operation_engine.domain.resources.operation import Operation
+from operation_engine.domain.resources.operation_spec import OperationSpec, PartialFailure
+from operation_engine.domain.resources.operation_status import OperationStatus
+from operation_engine.domain.resources.reasons import Reason
+from operation_engine.records.operations import OperationStore
+from operation_engine.runtime.kubernetes import APPLICATION_INSTANCES, NAMESPACES, KubernetesApi, NotFound
+
+_APPLICATION_INSTANCE = "ApplicationInstance"
+
+
+def own_run() -> RunIdentity:
+    """The workflow run that the current activity works for: from its context, never from the workflow's code."""
+    info = activity.info()
+    return RunIdentity(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "")
+
+
+class OperationActivities:
+    """Verbs on the Operation."""
+
+    def __init__(self, api: KubernetesApi, store: OperationStore, *, require_managed_namespace: bool) -> None:
+        self._api, self._store = api, store
+        self._require_managed = require_managed_namespace
+
+    @activity.defn
+    async def claim_operation(self, request: ClaimRequest) -> Claimed:
+        """Make the Operation this run's own, and show the plan."""
+        now = datetime.now(UTC)
+        status = await self._store.claim(
+            request.ref, own_run(), lambda live: _first_status(live, request.steps, now)
+        )
+        operation = await self._store.current(request.ref)
+        spec = operation.spec
+        return Claimed(
+            status=status,
+            type=spec.type,
+            target=spec.target_ref.name,
+            partial_failure=spec.policy.partial_failure or PartialFailure.FAIL,
+            clocks=_clocks(spec),
+            volumes_wanted=_volumes_wanted(spec),
+        )
+
+    @activity.defn
+    async def admit_operation(self, request: StepRequest) -> GateAnswer:
+        """Whether the Operation may run: its spec, its namespace, its target."""
+        status = await self._store.write(request.ref, own_run(), request.report)
+        operation = await self._store.current(request.ref)
+        return GateAnswer(status=status, gate=admit(operation, await self._facts(operation)))
+
+    @activity.defn
+    async def write_report(self, request: StepRequest) -> OperationStatus:
+        """Write the status and announce what changed."""
+        return await self._store.write(request.ref, own_run(), request.report)
+
+    async def _facts(self, operation: Operation) -> Facts:
+        namespace = await self._api.get(NAMESPACES, operation.metadata.namespace or "")
+        found, release_namespace = await self._target(operation)
+        return Facts(
+            namespace_labels=namespace["metadata"].get("labels", {}),
+            target_found=found,
+            target_release_namespace=release_namespace,
+            require_managed_namespace=self._require_managed,
+        )
+
+    async def _target(self, operation: Operation) -> tuple[bool, str | None]:
+        """Whether the target is there, and the namespace that it releases into, where it says one."""
+        target = operation.spec.target_ref
+        if target.kind != _APPLICATION_INSTANCE:
+            return True, None
+        try:
+            instance: dict[str, Any] = await self._api.get(
+                APPLICATION_INSTANCES, target.name, operation.metadata.namespace
+            )
+        except NotFound:
+            return False, None
+        return True, instance.get("spec", {}).get("release", {}).get("namespace")
+
+
+def _first_status(live: OperationStatus, names: tuple[str, ...], now: datetime) -> OperationStatus:
+    """The first status of a run: the whole plan, nothing done. A Reset's run begins again from here."""
+    planned = steps.plan(live, names)
+    started = planned.model_copy(update={"started_at": _whole_ms(live.started_at or now)})
+    return enter(started, Life.CLAIMED, Reason.PENDING, "The engine has taken the Operation up.", _whole_ms(now))
+
+
+def _whole_ms(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _clocks(spec: OperationSpec) -> Clocks | None:
+    try:
+        return clocks_of(spec)
+    except ValueError:
+        return None
+
+
+def _volumes_wanted(spec: OperationSpec) -> bool:
+    """Whether the Operation asks for volume data in so many words; Velero's own defaults are Velero's business."""
+    p = spec.parameters
+    return bool(p.snapshot_volumes or p.snapshot_move_data or p.default_volumes_to_fs_backup)

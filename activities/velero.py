@@ -1,0 +1,278 @@
+"""Activities on Velero: choose the storage location, create a Backup, follow it, verify what the bucket holds.
+
+Called by BackupWorkflow. All waits here are fed by the worker's shared watches: API load does not grow with them.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+
+from activities.artefacts import Artefacts, Download, DownloadRefused
+from activities.operations import own_run
+from activities.requests import (
+    HEARTBEAT_EVERY,
+    Created,
+    CreateRequest,
+    Followed,
+    FollowRequest,
+    GateAnswer,
+    StepRequest,
+    Verified,
+    VerifyRequest,
+)
+from operation_engine.domain import artefacts as parsed
+from operation_engine.domain import attempts, identity, progress
+from operation_engine.domain.admission import Gate, wait
+from operation_engine.domain.locations import allowed_locations, choose_location
+from operation_engine.domain.parameters import resolve_aliases
+from operation_engine.domain.report import StatusReport
+from operation_engine.domain.resources.operation import Operation
+from operation_engine.domain.resources.operation_status import OperationStatus
+from operation_engine.domain.resources.reasons import Reason
+from operation_engine.domain.velero import (
+    BackupObservation,
+    Marks,
+    StorageLocation,
+    backup_manifest,
+    is_ours,
+    observe_backup,
+)
+from operation_engine.domain.verdicts import BackupContents, Outcome, Verdict, contents_verdict
+from operation_engine.records.operations import OperationStore
+from operation_engine.runtime.kubernetes import (
+    BACKUPS,
+    NAMESPACES,
+    VOLUME_SNAPSHOT_CLASSES,
+    Conflict,
+    KubernetesApi,
+    NotFound,
+    Refused,
+)
+from operation_engine.runtime.watching import ANY, Reflector
+
+WRITE_PROGRESS_EVERY_S = 2.0
+SILENT_AFTER_S = 300.0
+SYNC_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class VeleroWatches:
+    """The worker's view of Velero's objects, one watch a kind."""
+
+    backups: Reflector[BackupObservation]
+    downloads: Reflector[Download]
+    locations: Reflector[StorageLocation]
+
+
+class VeleroActivities:
+    """Verbs on Velero."""
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        store: OperationStore,
+        watches: VeleroWatches,
+        artefacts: Artefacts,
+        *,
+        velero_namespace: str,
+        cluster_id: str,
+        storage_locations: Mapping[str, Sequence[str]],
+    ) -> None:
+        self._api, self._store, self._watches, self._artefacts = api, store, watches, artefacts
+        self._namespace, self._cluster_id = velero_namespace, cluster_id
+        self._storage_locations = storage_locations
+
+    @activity.defn
+    async def check_storage_location(self, request: StepRequest) -> GateAnswer:
+        """Whether the backup's storage location can take it now."""
+        status = await self._store.write(request.ref, own_run(), request.report)
+        return self._answer(status, *await self._locate(await self._store.current(request.ref)))
+
+    @activity.defn
+    async def await_storage_location(self, request: StepRequest) -> GateAnswer:
+        """Wait until the answer of `check_storage_location` is another one than the status tells."""
+        status = await self._store.write(request.ref, own_run(), request.report)
+        operation = await self._store.current(request.ref)
+        while True:
+            location, gate = await self._locate(operation)
+            if gate.message != status.message:
+                return self._answer(status, location, gate)
+            activity.heartbeat()
+            await self._watches.locations.changed(ANY, HEARTBEAT_EVERY.total_seconds())
+
+    @activity.defn
+    async def create_backup(self, request: CreateRequest) -> Created:
+        """A Velero Backup for a new attempt: the intent is written first, so no try makes a second one."""
+        own = own_run()
+        status = await self._store.begin_attempt(request.ref, own, request.report, request.after, request.cause)
+        operation = await self._store.current(request.ref)
+        attempt = attempts.find(status, status.attempt)
+        if attempt is None or attempt.velero_name is None:
+            raise Refused(f"attempt {status.attempt} has no name in the status")
+        manifest, warnings = await self._manifest(operation, attempt.velero_name, attempt.number)
+        await self._create_once(manifest)
+        return Created(
+            status=status, name=attempt.velero_name, velero_namespace=self._namespace, warnings=warnings
+        )
+
+    @activity.defn
+    async def follow_backup(self, request: FollowRequest) -> Followed:
+        """Follow a Backup until it enters another phase than the one seen last, or is gone."""
+        own = own_run()
+        status = await self._store.write(request.ref, own, request.report)
+        seen = request.seen.phase if request.seen else None
+        shown = _Pace(WRITE_PROGRESS_EVERY_S)
+        async for observation, silent in self._observations(request.name):
+            if observation is None or observation.phase != seen:
+                return Followed(status=status, observation=observation)
+            wanted = _with_progress(status, observation, silent)
+            if wanted != status and shown.due():
+                status = await self._store.write(request.ref, own, StatusReport(status=wanted))
+        raise AssertionError("a watch does not end")
+
+    @activity.defn
+    async def explain_backup(self, observation: BackupObservation) -> tuple[str, ...]:
+        """Velero's own errors and warnings of a Backup, errors first."""
+        try:
+            return parsed.problems(await self._read("BackupResults", observation))
+        except DownloadRefused as error:
+            return (str(error),)
+
+    @activity.defn
+    async def verify_backup(self, request: VerifyRequest) -> Verified:
+        """Check that the bucket holds what the Backup claims."""
+        status = await self._store.write(request.ref, own_run(), request.report)
+        try:
+            contents = await self._contents(request.observation)
+        except DownloadRefused as error:
+            verdict = Verdict(outcome=Outcome.FAILED, reason=Reason.VERIFICATION_FAILED, message=f"{error}.")
+            return Verified(status=status, verdict=verdict, item_count=0)
+        return Verified(
+            status=status,
+            verdict=contents_verdict(request.observation, contents, request.volumes_wanted),
+            item_count=contents.item_count,
+            size_bytes=contents.size_bytes,
+            problems=parsed.bounded_warnings(contents.problems),
+        )
+
+    def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
+        return GateAnswer(status=status, gate=gate, storage_location=location.name if location else None)
+
+    async def _locate(self, operation: Operation) -> tuple[StorageLocation | None, Gate]:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SYNC_WITHIN_S):
+                await self._watches.locations.synced.wait()
+        if not self._watches.locations.synced.is_set():
+            return None, wait(
+                Reason.DEPENDENCY_MISSING,
+                "Velero's BackupStorageLocations cannot be listed: is Velero installed? `vop doctor` tells more.",
+            )
+        allowed = allowed_locations(self._storage_locations, operation.metadata.namespace or "")
+        known = sorted(self._watches.locations.index.values(), key=lambda location: location.name)
+        return choose_location(operation.spec.parameters.storage_location, known, allowed)
+
+    async def _manifest(self, operation: Operation, name: str, attempt: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+        namespace = await self._api.get(NAMESPACES, operation.metadata.namespace or "")
+        marks = Marks(
+            cluster_id=self._cluster_id,
+            source_namespace_uid=namespace["metadata"]["uid"],
+            restore_to=namespace["metadata"].get("annotations", {}).get(identity.RESTORE_TO_ANNOTATION),
+        )
+        driver, warnings = await self._csi_driver(operation)
+        return backup_manifest(operation, name, attempt, self._namespace, marks, driver), warnings
+
+    async def _csi_driver(self, operation: Operation) -> tuple[str | None, tuple[str, ...]]:
+        """The driver of the snapshot class asked for: Velero takes the class by an annotation named after its driver."""
+        name = resolve_aliases(operation.spec.parameters).csi_snapshot_class_name
+        if name is None:
+            return None, ()
+        try:
+            found = await self._api.get(VOLUME_SNAPSHOT_CLASSES, name)
+        except NotFound:
+            return None, (f"VolumeSnapshotClass {name} does not exist; volumes use their driver's default class.",)
+        return found.get("driver"), ()
+
+    async def _create_once(self, manifest: dict[str, Any]) -> None:
+        try:
+            await self._api.create(BACKUPS, manifest, self._namespace)
+        except Conflict as error:
+            name = manifest["metadata"]["name"]
+            found = observe_backup(await self._api.get(BACKUPS, name, self._namespace))
+            if not is_ours(found.labels, manifest["metadata"]["labels"]):
+                raise Refused(f"A Velero Backup {name} exists that this engine did not make.") from error
+
+    async def _observations(self, name: str) -> AsyncIterator[tuple[BackupObservation | None, float]]:
+        """The Backup now, and again whenever it changed or a heartbeat is due; with the seconds of its silence."""
+        key, last, changed_at = (self._namespace, name), None, time.monotonic()
+        while True:
+            held = self._watches.backups.index.get(key)
+            observation = held or await self._ask(name)
+            if observation != last:
+                last, changed_at = observation, time.monotonic()
+            yield observation, time.monotonic() - changed_at
+            activity.heartbeat(observation.phase if observation else None)
+            if self._watches.backups.index.get(key) == held:
+                await self._watches.backups.changed(key, HEARTBEAT_EVERY.total_seconds())
+
+    async def _ask(self, name: str) -> BackupObservation | None:
+        """Of the server: what the watch does not hold (yet, or since somebody removed a label), or is gone."""
+        try:
+            return observe_backup(await self._api.get(BACKUPS, name, self._namespace))
+        except NotFound:
+            return None
+
+    async def _contents(self, observation: BackupObservation) -> BackupContents:
+        listed, size, results = await asyncio.gather(
+            self._read("BackupResourceList", observation),
+            self._artefacts.size("BackupContents", observation.name, self._location(observation)),
+            self._read("BackupResults", observation) if observation.errors or observation.warnings else _nothing(),
+        )
+        resources = None if listed is None else parsed.resource_list(listed)
+        contents = BackupContents(resources=resources, size_bytes=size, problems=parsed.problems(results))
+        if not contents.holds_claims:
+            return contents
+        infos = await self._read("BackupVolumeInfos", observation)
+        return contents.model_copy(update={"volumes": None if infos is None else parsed.volumes(infos)})
+
+    def _read(self, kind: str, observation: BackupObservation) -> Awaitable[Any | None]:
+        return self._artefacts.read_json(kind, observation.name, self._location(observation))
+
+    def _location(self, observation: BackupObservation) -> StorageLocation | None:
+        return self._watches.locations.index.get((self._namespace, observation.storage_location or ""))
+
+
+class _Pace:
+    """At most one write in so many seconds."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s, self._last = every_s, -every_s
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < self._every_s:
+            return False
+        self._last = now
+        return True
+
+
+def _with_progress(status: OperationStatus, observation: BackupObservation, silent_s: float) -> OperationStatus:
+    """The status with what the Backup says of its work; a long silence is told, an unknown phase too."""
+    message = f"Velero Backup {observation.name} is {observation.phase or 'New'}."
+    if not observation.known_phase:
+        message += " This phase is new to the engine; it is taken for work under way."
+    if silent_s >= SILENT_AFTER_S:
+        minutes = timedelta(seconds=silent_s) // timedelta(minutes=5) * 5
+        message += f" Nothing has changed for {minutes} minutes: is Velero running? Its log tells."
+    return status.model_copy(
+        update={"progress": progress.advance(status.progress, observation), "message": message}
+    )
+
+
+async def _nothing() -> None:
+    return None

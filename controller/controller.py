@@ -1,0 +1,103 @@
+"""The controller: list and watch Operations, decide, start. It keeps nothing: killed anywhere, it reaches the same end."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from pydantic import ValidationError
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from controller.decide import Seen, Start, decide, see
+from controller.starter import Starter
+from controller.work_queue import WorkQueue
+from operation_engine.domain.resources.operation import Operation
+from operation_engine.runtime.http import Health
+from operation_engine.runtime.kubernetes import OPERATIONS, KubernetesApi, Manifest
+from operation_engine.runtime.settings import Settings
+from operation_engine.runtime.telemetry import MANAGED_NAMESPACES, RECONCILES, get_logger
+from operation_engine.runtime.telemetry import OPERATIONS as OPERATIONS_GAUGE
+from operation_engine.runtime.watching import Key, Reflector, watch_checks
+
+STARTS_AT_ONCE = 10
+LOOK_AGAIN_S = 30.0
+"""How often unclaimed Operations are looked at again: a start whose answer was lost, a run that never claimed."""
+
+_log = get_logger(__name__)
+
+
+class Controller:
+    """Turns new Operations into workflows."""
+
+    def __init__(self, api: KubernetesApi, starter: Starter) -> None:
+        self._starter = starter
+        self._queue = WorkQueue[Key](self._reconcile, STARTS_AT_ONCE)
+        self.watch = Reflector[Seen](api, OPERATIONS, parse, on_change=self._changed)
+
+    async def run(self) -> None:
+        """Watch and act until cancelled."""
+        async with self.watch.running(), asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run())
+            group.create_task(self._look_again())
+
+    def refresh_gauges(self) -> None:
+        """Counts of Operations by type and phase, from the index."""
+        counts = Counter((str(seen.type), str(seen.phase)) for seen in self.watch.index.values())
+        OPERATIONS_GAUGE.clear()
+        for (type_, phase), count in counts.items():
+            OPERATIONS_GAUGE.labels(type=type_, phase=phase).set(count)
+        MANAGED_NAMESPACES.set(len({namespace for namespace, _ in self.watch.index}))
+
+    def _changed(self, key: Key, seen: Seen | None) -> None:
+        if seen is not None and isinstance(decide(seen), Start):
+            self._queue.add(key)
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            for key, seen in self.watch.index.items():
+                self._changed(key, seen)
+
+    async def _reconcile(self, key: Key) -> bool:
+        """Decide anew, by what is known now, and act. False = try again later."""
+        seen = self.watch.index.get(key)
+        decision = decide(seen) if seen is not None else None
+        if not isinstance(decision, Start):
+            return True
+        try:
+            started = await self._starter.start(decision)
+        except (RPCError, RuntimeError) as error:
+            RECONCILES.labels(controller="operation", result="error").inc()
+            _log.warning("workflow not started, trying again", namespace=key[0], operation=key[1], error=str(error))
+            return False
+        RECONCILES.labels(controller="operation", result=str(started)).inc()
+        _log.info(f"workflow {started}", namespace=key[0], operation=key[1], operation_id=decision.ref.uid)
+        return True
+
+
+def parse(manifest: Manifest) -> Seen | None:
+    """What decisions need of an Operation; one that cannot be read is left alone, and said so."""
+    try:
+        return see(Operation.from_api(manifest))
+    except ValidationError as error:
+        meta = manifest["metadata"]
+        _log.error("Operation cannot be read", namespace=meta["namespace"], operation=meta["name"], error=str(error))
+        return None
+
+
+@asynccontextmanager
+async def controlling(
+    settings: Settings, client: Client, api: KubernetesApi, health: Health
+) -> AsyncIterator[Controller]:
+    """Run a controller for as long as the block lasts."""
+    controller = Controller(api, Starter(client, settings.task_queue))
+    watch_checks(health, "operations", controller.watch)
+    task = asyncio.create_task(controller.run(), name="controller")
+    health.live["controller"] = lambda: "the controller has stopped" if task.done() else None
+    try:
+        yield controller
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,164 @@
+"""`vop doctor`: asks everything the engine stands on, and says what to do about each fault. Changes nothing."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from temporalio.service import RPCError
+
+from operation_engine.domain.velero import observe_storage_location
+from operation_engine.runtime.kubernetes import (
+    BACKUP_STORAGE_LOCATIONS,
+    BACKUPS,
+    DOWNLOAD_REQUESTS,
+    EVENTS,
+    NAMESPACES,
+    OPERATIONS,
+    KubernetesApi,
+    KubernetesError,
+    NotFound,
+    Resource,
+)
+from operation_engine.runtime.settings import Settings
+from operation_engine.runtime.temporal import connect, missing_search_attributes
+
+_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+APPLY_RIGHTS = "apply deploy/rbac.yaml and run the engine as the service account in it"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, the fault or None, and what to do about it."""
+
+    subject: str
+    fault: str | None = None
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Right:
+    """One right that the engine needs."""
+
+    verb: str
+    resource: Resource
+    namespace: str | None = None
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        plural = f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {plural}.{self.resource.group or 'core'}{where}"
+
+
+def rights(velero: str) -> list[Right]:
+    """Every right that the engine uses; deploy/rbac.yaml grants these and no others."""
+    return [
+        Right("list", OPERATIONS),
+        Right("watch", OPERATIONS),
+        Right("get", OPERATIONS),
+        Right("update", OPERATIONS, subresource="status"),
+        Right("get", NAMESPACES),
+        Right("create", EVENTS),
+        Right("get", BACKUPS, velero),
+        Right("list", BACKUPS, velero),
+        Right("watch", BACKUPS, velero),
+        Right("create", BACKUPS, velero),
+        Right("list", BACKUP_STORAGE_LOCATIONS, velero),
+        Right("watch", BACKUP_STORAGE_LOCATIONS, velero),
+        Right("create", DOWNLOAD_REQUESTS, velero),
+        Right("list", DOWNLOAD_REQUESTS, velero),
+        Right("watch", DOWNLOAD_REQUESTS, velero),
+    ]
+
+
+async def examine(settings: Settings, api: KubernetesApi) -> AsyncIterator[Finding]:
+    """Findings, in the order in which things stand on each other."""
+    server = await _api_server(api)
+    yield server
+    if server.fault is None:
+        yield await _listed("CRD of Operations", api, OPERATIONS, None, "kubectl apply -f deploy/crds/")
+        yield await _rights(settings, api)
+        install = "install Velero, or set VOP_VELERO_NAMESPACE to where it is"
+        yield await _listed("Velero", api, BACKUPS, settings.velero_namespace, install)
+        yield await _storage_location(settings, api)
+    yield await _temporal(settings)
+
+
+async def _api_server(api: KubernetesApi) -> Finding:
+    subject = "API server"
+    try:
+        await api.get(NAMESPACES, "kube-system")
+    except KubernetesError as error:
+        if error.status == 0:
+            return Finding(subject, str(error), "check KUBECONFIG, and that the cluster runs")
+        if error.status == 401:
+            return Finding(subject, str(error), "the credentials in KUBECONFIG are not valid (any more): renew them")
+        if error.status != 403:
+            return Finding(subject, str(error), "read the API server's log")
+    return Finding(subject)
+
+
+async def _listed(subject: str, api: KubernetesApi, resource: Resource, namespace: str | None, advice: str) -> Finding:
+    try:
+        await api.list(resource, namespace, limit="1")
+    except NotFound:
+        return Finding(subject, f"the cluster does not know {resource.plural}.{resource.group}", advice)
+    except KubernetesError as error:
+        return Finding(subject, str(error), APPLY_RIGHTS)
+    return Finding(subject)
+
+
+async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
+    missing = [str(right) for right in rights(settings.velero_namespace) if not await _allowed(api, right)]
+    if not missing:
+        return Finding("permissions")
+    return Finding("permissions", f"may not {', '.join(missing)}", APPLY_RIGHTS)
+
+
+async def _allowed(api: KubernetesApi, right: Right) -> bool:
+    attributes = {
+        "verb": right.verb,
+        "group": right.resource.group,
+        "resource": right.resource.plural,
+        "subresource": right.subresource,
+        "namespace": right.namespace or "",
+    }
+    body = {
+        "apiVersion": _REVIEWS.api_version,
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = await api.create(_REVIEWS, body)
+    return bool(answer["status"]["allowed"])
+
+
+async def _storage_location(settings: Settings, api: KubernetesApi) -> Finding:
+    subject = "storage location"
+    try:
+        listed = await api.list(BACKUP_STORAGE_LOCATIONS, settings.velero_namespace)
+    except KubernetesError as error:
+        return Finding(subject, str(error), "see the lines above")
+    locations = [observe_storage_location(item) for item in listed["items"]]
+    default = next((location for location in locations if location.default), None)
+    if default is None:
+        return Finding(subject, "no BackupStorageLocation is the default one", "velero backup-location set NAME --default")
+    if default.phase != "Available":
+        why = default.message or "Velero has not validated it: is its server running?"
+        return Finding(subject, f"{default.name} is {default.phase or 'not validated'}: {why}", "check bucket and credentials")
+    return Finding(subject)
+
+
+async def _temporal(settings: Settings) -> Finding:
+    subject = "Temporal"
+    try:
+        client = await connect(settings)
+        missing = await missing_search_attributes(client)
+    except (RPCError, RuntimeError) as error:
+        if "not found" in str(error).lower():
+            return Finding(subject, f"there is no namespace {settings.temporal_namespace}", "run `vop setup`")
+        advice = "check TEMPORAL_ADDRESS, and that Temporal runs"
+        return Finding(subject, f"{settings.temporal_address} does not answer: {error}", advice)
+    if missing:
+        return Finding(subject, f"search attributes are missing: {', '.join(missing)}", "run `vop setup`")
+    return Finding(subject)
+
+

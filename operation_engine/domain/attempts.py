@@ -1,0 +1,65 @@
+"""Attempts at the work: numbered once and for ever, with the name of the Velero object written before it exists.
+
+Called by `records.operations` inside the compare-and-swap that makes an allocation true, and by workflows at the end.
+"""
+
+from datetime import datetime
+
+from operation_engine.domain.identity import OperationRef, Role, velero_name
+from operation_engine.domain.resources.operation_status import Attempt, AttemptCause, OperationStatus
+
+KEPT_FIRST, KEPT_LAST = 1, 19
+
+
+def allocate(
+    status: OperationStatus, ref: OperationRef, run_id: str, after: int, cause: AttemptCause, now: datetime
+) -> OperationStatus:
+    """The status with the attempt that follows number `after` in this run.
+
+    Asked again after a crash, the same run finds what it allocated; another run (a Reset) gets a new number.
+    """
+    own = next((a for a in status.attempts if a.number > after and a.run_id == run_id), None)
+    if own is not None:
+        return status.model_copy(update={"attempt": own.number})
+    highest = max((a.number for a in status.attempts), default=0)
+    number = max(highest, after) + 1
+    attempt = Attempt(
+        number=number,
+        cause=cause if highest == after else AttemptCause.RESET,
+        velero_name=velero_name(ref, Role.MAIN, number),
+        run_id=run_id,
+        started_at=now,
+    )
+    return status.model_copy(update={"attempt": number, "attempts": _kept((*status.attempts, attempt))})
+
+
+def find(status: OperationStatus, number: int) -> Attempt | None:
+    return next((a for a in status.attempts if a.number == number), None)
+
+
+def merge(live: tuple[Attempt, ...], reported: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Attempts only grow: what stands is kept, and what a report knows better (an end) is taken."""
+    by_number = {a.number: a for a in live}
+    for attempt in reported:
+        old = by_number.get(attempt.number)
+        if old is None or old.outcome is None:
+            by_number[attempt.number] = attempt
+    return _kept(tuple(by_number[n] for n in sorted(by_number)))
+
+
+def conclude(status: OperationStatus, outcome: str, reason: str, now: datetime) -> OperationStatus:
+    """The current attempt ended; an attempt that ended before keeps its outcome."""
+    attempts = tuple(
+        a.model_copy(update={"outcome": outcome, "reason": reason, "finished_at": now})
+        if a.number == status.attempt and a.outcome is None
+        else a
+        for a in status.attempts
+    )
+    return status.model_copy(update={"attempts": attempts})
+
+
+def _kept(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The first and the latest: status is bounded, whatever happens."""
+    if len(attempts) <= KEPT_FIRST + KEPT_LAST:
+        return attempts
+    return attempts[:KEPT_FIRST] + attempts[-KEPT_LAST:]

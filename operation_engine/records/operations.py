@@ -1,0 +1,231 @@
+"""How an Operation is kept: read, claimed, and its status written whole by compare-and-swap.
+
+Every activity enters through `write`: that one write is the fence. It goes through only for the run that holds the
+claim, and only on the very status that its report follows; a run that comes late changes nothing.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from operation_engine.domain import attempts, lifecycle, progress
+from operation_engine.domain.claim import RunIdentity, Standing, may_take_over, standing
+from operation_engine.domain.identity import OperationRef, spec_digest, workflow_id, workflow_url
+from operation_engine.domain.report import StatusReport, Transition, transitions
+from operation_engine.domain.resources.operation import API_VERSION, Operation
+from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus, WorkflowClaim
+from operation_engine.records.announcer import Announcer
+from operation_engine.runtime.kubernetes import (
+    OPERATIONS,
+    Conflict,
+    KubernetesApi,
+    Manifest,
+    NotFound,
+    Unavailable,
+)
+from operation_engine.runtime.temporal import Runs
+
+CACHED_OPERATIONS = 2000
+MAX_ROUNDS = 20
+
+Amend = Callable[[OperationStatus], OperationStatus]
+
+
+class Fenced(Exception):
+    """This run may not act for the Operation (any more): it ends and changes nothing."""
+
+
+class OperationGone(Exception):
+    """The Operation was deleted, or another of its name stands there."""
+
+
+class Stored(NamedTuple):
+    """An Operation as it stood at one resourceVersion."""
+
+    operation: Operation
+    digest: str
+
+
+class OperationStore:
+    """Operations as records. One for a worker; holds only what a compare-and-swap proves to be current."""
+
+    def __init__(
+        self, api: KubernetesApi, runs: Runs, announcer: Announcer, temporal_namespace: str, ui_url: str
+    ) -> None:
+        self._api, self._runs, self._announcer = api, runs, announcer
+        self._temporal_namespace, self._ui_url = temporal_namespace, ui_url
+        self._cache: OrderedDict[str, Stored] = OrderedDict()
+
+    async def read(self, ref: OperationRef) -> Stored:
+        """The Operation as it stands now. Raises OperationGone where it is not the one that was meant."""
+        try:
+            manifest = await self._api.get(OPERATIONS, ref.name, ref.namespace)
+        except NotFound as error:
+            raise OperationGone(f"Operation {ref.namespace}/{ref.name} is gone.") from error
+        if manifest["metadata"]["uid"] != ref.uid:
+            raise OperationGone(f"Operation {ref.namespace}/{ref.name} was deleted and created anew.")
+        return self._remember(manifest)
+
+    async def current(self, ref: OperationRef) -> Operation:
+        """The Operation as last read or written here; its spec is immutable."""
+        stored = self._cache.get(ref.uid) or await self.read(ref)
+        return stored.operation
+
+    async def claim(self, ref: OperationRef, own: RunIdentity, plan: Amend) -> OperationStatus:
+        """Make the Operation this run's own, with its plan as the first status. Raises Fenced, OperationGone.
+
+        Repeated by the holder it changes nothing; a Reset's run takes over and begins again.
+        """
+        if own.workflow_id != workflow_id(ref):
+            raise Fenced(f"This workflow's id is not the one of Operation {ref.namespace}/{ref.name}.")
+        for _ in range(MAX_ROUNDS):
+            stored = await self.read(ref)
+            live = stored.operation.status
+            if standing(own, live) == Standing.HELD and live.steps:
+                return live
+            await self._check_claim(own, stored)
+            claimed = live.model_copy(update={"workflow": await self._new_claim(own, stored)})
+            after = _numbered(live, plan(claimed))
+            if await self._put(stored, after.status) is not None:
+                await self._announcer.tell(stored.operation, after, fresh=True)
+                return after.status
+        raise Unavailable(f"Operation {ref.namespace}/{ref.name}: every write met another writer")
+
+    async def write(self, ref: OperationRef, own: RunIdentity, report: StatusReport) -> OperationStatus:
+        """Write a report's status and announce its transitions. Returns the status as it stands.
+
+        Raises Fenced where the claim is another's or a newer status stands, OperationGone, and Unavailable.
+        """
+        return await self._write(ref, own, report, lambda live: report.status)
+
+    async def begin_attempt(
+        self, ref: OperationRef, own: RunIdentity, report: StatusReport, after: int, cause: AttemptCause
+    ) -> OperationStatus:
+        """Write a report together with a new attempt: its number and its Velero object's name, before that exists."""
+
+        def amend(live: OperationStatus) -> OperationStatus:
+            base = report.status.model_copy(update={"attempts": attempts.merge(live.attempts, report.status.attempts)})
+            return attempts.allocate(base, ref, own.run_id, after, cause, _now())
+
+        status = await self._write(ref, own, report, amend)
+        self._announcer.attempt_began(await self.current(ref), cause)
+        return status
+
+    async def _write(self, ref: OperationRef, own: RunIdentity, report: StatusReport, amend: Amend) -> OperationStatus:
+        for _ in range(MAX_ROUNDS):
+            cached = self._cache.get(ref.uid)
+            stored = cached or await self.read(ref)
+            live = stored.operation.status
+            if standing(own, live) == Standing.HELD and report.is_written(live):
+                await self._announcer.tell(stored.operation, report, fresh=False)
+                return live
+            after = await self._next(own, stored, report, amend)
+            if after is None:
+                # Another worker may have written since this one last looked: only a fresh look is a verdict.
+                if cached is None:
+                    raise Fenced(f"A newer status stands (number {live.seq}); this report follows {report.follows}.")
+                self._cache.pop(ref.uid, None)
+                continue
+            observed = lifecycle.observe_generation(after.status, stored.operation.metadata.generation)
+            if observed == live or await self._put(stored, observed) is not None:
+                await self._announcer.tell(stored.operation, after, fresh=True)
+                return observed
+        raise Unavailable(f"Operation {ref.namespace}/{ref.name}: every write met another writer")
+
+    async def _next(self, own: RunIdentity, stored: Stored, report: StatusReport, amend: Amend) -> StatusReport | None:
+        """What is to be written on top of what stands; None where a newer status stands than the report follows."""
+        live = stored.operation.status
+        if standing(own, live) != Standing.HELD:
+            return await self._taken_over(own, stored, amend)
+        if live.seq == report.follows:
+            return report.model_copy(update={"status": _continued(live, amend(live))})
+        return None
+
+    async def _taken_over(self, own: RunIdentity, stored: Stored, amend: Amend) -> StatusReport:
+        """What a run writes that takes the claim: its own view, on top of the attempts and numbers that stand."""
+        meta = stored.operation.metadata
+        stored = await self.read(OperationRef(namespace=meta.namespace or "", name=meta.name, uid=meta.uid))
+        await self._check_claim(own, stored)
+        live = stored.operation.status
+        view = amend(live)
+        merged = view.model_copy(
+            update={
+                "workflow": await self._new_claim(own, stored),
+                "attempts": attempts.merge(live.attempts, view.attempts),
+            }
+        )
+        return _numbered(live, merged)
+
+    async def _check_claim(self, own: RunIdentity, stored: Stored) -> None:
+        live = stored.operation.status
+        where = standing(own, live)
+        if where == Standing.ASK and live.workflow is not None:
+            holder = await self._runs.holder(live.workflow)
+            where = Standing.HELD if may_take_over(own, live.workflow, holder, live) else Standing.FENCED
+        if where == Standing.FENCED:
+            raise Fenced("The Operation has ended, or another workflow run owns it; this run changes nothing.")
+        if live.workflow is not None and live.workflow.spec_digest not in (None, stored.digest):
+            raise Fenced("The Operation's spec is not the one that this workflow was started for.")
+
+    async def _new_claim(self, own: RunIdentity, stored: Stored) -> WorkflowClaim:
+        return WorkflowClaim(
+            id=own.workflow_id,
+            run_id=own.run_id,
+            first_run_id=await self._runs.first_run_id(own.workflow_id, own.run_id),
+            spec_digest=stored.digest,
+            url=workflow_url(self._ui_url, self._temporal_namespace, own.workflow_id, own.run_id),
+        )
+
+    async def _put(self, stored: Stored, status: OperationStatus) -> Stored | None:
+        """The compare-and-swap: None when another writer came first."""
+        meta = stored.operation.metadata
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "Operation",
+            "metadata": {
+                "name": meta.name,
+                "namespace": meta.namespace,
+                "resourceVersion": meta.resource_version,
+            },
+            "status": status.to_api(),
+        }
+        try:
+            manifest = await self._api.replace_status(OPERATIONS, meta.name, meta.namespace or "", body)
+        except Conflict:
+            self._cache.pop(meta.uid, None)
+            return None
+        except NotFound as error:
+            self._cache.pop(meta.uid, None)
+            raise OperationGone(f"Operation {meta.namespace}/{meta.name} is gone.") from error
+        except Unavailable:
+            self._cache.pop(meta.uid, None)  # the write may have happened
+            raise
+        return self._remember(manifest)
+
+    def _remember(self, manifest: Manifest) -> Stored:
+        stored = Stored(Operation.from_api(manifest), spec_digest(manifest["spec"]))
+        self._cache[stored.operation.metadata.uid] = stored
+        self._cache.move_to_end(stored.operation.metadata.uid)
+        if len(self._cache) > CACHED_OPERATIONS:
+            self._cache.popitem(last=False)
+        return stored
+
+
+def _continued(live: OperationStatus, wanted: OperationStatus) -> OperationStatus:
+    """A report on the status it follows; progress that was written meanwhile is not turned back."""
+    if live.attempt != wanted.attempt:
+        return wanted
+    return wanted.model_copy(update={"progress": progress.latest(live.progress, wanted.progress)})
+
+
+def _numbered(live: OperationStatus, wanted: OperationStatus) -> StatusReport:
+    found: Sequence[Transition] = transitions(live, wanted)
+    return StatusReport(
+        status=wanted.model_copy(update={"seq": live.seq + len(found)}), transitions=tuple(found)
+    )
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

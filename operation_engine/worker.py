@@ -1,0 +1,154 @@
+"""The worker: runs workflows and activities. The composition root where the outside systems are put together."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import aiohttp
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.artefacts import Artefacts, observe_download
+from activities.failures import Failures
+from activities.operations import OperationActivities
+from activities.velero import VeleroActivities, VeleroWatches
+from operation_engine.domain import identity
+from operation_engine.domain.velero import observe_backup, observe_storage_location
+from operation_engine.records.announcer import Announcer
+from operation_engine.records.events import EventWriter
+from operation_engine.records.operations import OperationStore
+from operation_engine.runtime.http import Health
+from operation_engine.runtime.kubernetes import (
+    BACKUP_STORAGE_LOCATIONS,
+    BACKUPS,
+    DOWNLOAD_REQUESTS,
+    KubernetesApi,
+    cluster_id,
+)
+from operation_engine.runtime.settings import Settings
+from operation_engine.runtime.temporal import Runs, missing_search_attributes
+from operation_engine.runtime.watching import Reflector, watch_checks
+from workflows.backup import BackupWorkflow
+from workflows.unsupported import UnsupportedWorkflow
+
+WORKFLOWS: Sequence[type] = (BackupWorkflow, UnsupportedWorkflow)
+WAITS = 2000
+"""Activity slots of the queue for long waits: a wait costs memory and a heartbeat, no processor."""
+GRACE = timedelta(seconds=10)
+
+
+class NotSetUp(Exception):
+    """Temporal lacks what workflows need; the text says which command makes it."""
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What a running worker is made of."""
+
+    operations: OperationActivities
+    velero: VeleroActivities
+    watches: VeleroWatches
+
+    @property
+    def short(self) -> list[Callable[..., object]]:
+        """Activities that answer at once."""
+        o, v = self.operations, self.velero
+        return [
+            o.claim_operation,
+            o.admit_operation,
+            o.write_report,
+            v.check_storage_location,
+            v.create_backup,
+            v.explain_backup,
+            v.verify_backup,
+        ]
+
+    @property
+    def waits(self) -> list[Callable[..., object]]:
+        """Activities that heartbeat for as long as the outside takes."""
+        return [self.velero.await_storage_location, self.velero.follow_backup]
+
+
+@asynccontextmanager
+async def working(settings: Settings, client: Client, api: KubernetesApi, health: Health) -> AsyncIterator[WorkerParts]:
+    """Run a worker for as long as the block lasts. Raises NotSetUp before it polls."""
+    await _check_set_up(client)
+    async with AsyncExitStack() as stack:
+        parts = await _assemble(settings, client, api, stack)
+        _watch_health(parts.watches, health)
+        for worker in _workers(settings, client, parts):
+            await stack.enter_async_context(worker)
+        yield parts
+
+
+def _workers(settings: Settings, client: Client, parts: WorkerParts) -> tuple[Worker, Worker]:
+    short = Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=WORKFLOWS,
+        activities=parts.short,
+        interceptors=[Failures()],
+        graceful_shutdown_timeout=GRACE,
+    )
+    waits = Worker(
+        client,
+        task_queue=settings.waits_queue,
+        activities=parts.waits,
+        interceptors=[Failures()],
+        max_concurrent_activities=WAITS,
+        # A wait that is told to stop writes nothing more; another worker takes it up after the heartbeat timeout.
+        graceful_shutdown_timeout=timedelta(0),
+    )
+    return short, waits
+
+
+async def _assemble(
+    settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack
+) -> WorkerParts:
+    cluster = settings.cluster_id or await cluster_id(api)
+    labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
+    watches = _watches(api, settings.velero_namespace, labels)
+    for watch in (watches.backups, watches.downloads, watches.locations):
+        await stack.enter_async_context(watch.running())
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    announcer = Announcer(EventWriter(api))
+    store = OperationStore(
+        api, Runs(client), announcer, settings.temporal_namespace, settings.temporal_ui_url
+    )
+    artefacts = Artefacts(api, watches.downloads, session, settings.velero_namespace, labels)
+    return WorkerParts(
+        operations=OperationActivities(api, store, require_managed_namespace=settings.require_managed_namespace),
+        velero=VeleroActivities(
+            api,
+            store,
+            watches,
+            artefacts,
+            velero_namespace=settings.velero_namespace,
+            cluster_id=cluster,
+            storage_locations=settings.storage_locations,
+        ),
+        watches=watches,
+    )
+
+
+def _watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> VeleroWatches:
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    return VeleroWatches(
+        backups=Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector),
+        downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=namespace, selector=selector),
+        locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=namespace),
+    )
+
+
+def _watch_health(watches: VeleroWatches, health: Health) -> None:
+    watch_checks(health, "backups", watches.backups)
+    watch_checks(health, "backupstoragelocations", watches.locations)
+
+
+async def _check_set_up(client: Client) -> None:
+    missing = await missing_search_attributes(client)
+    if missing:
+        raise NotSetUp(
+            f"Temporal namespace {client.namespace} lacks the search attributes {', '.join(missing)}: run `vop setup`"
+        )

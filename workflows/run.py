@@ -1,0 +1,221 @@
+"""One run of an Operation as every workflow sees it: its status, the activities it calls, how it ends.
+
+A workflow reads as a runbook because this holds the mechanics: each step's activity is handed the report to enter
+with, gives back the status as it stands, and the UI is told the same at once.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
+
+with workflow.unsafe.imports_passed_through():
+    from activities.failures import FENCED
+    from activities.operations import OperationActivities
+    from activities.requests import HEARTBEAT_TIMEOUT, Claimed, ClaimRequest, GateAnswer, StepRequest
+    from operation_engine.domain import attempts, lifecycle, report, search, steps
+    from operation_engine.domain.admission import Answer, Gate
+    from operation_engine.domain.details import current_details
+    from operation_engine.domain.identity import OperationRef
+    from operation_engine.domain.lifecycle import Life
+    from operation_engine.domain.policy import Clocks
+    from operation_engine.domain.report import StatusReport
+    from operation_engine.domain.resources.operation_status import OperationStatus, StepState
+    from operation_engine.domain.resources.reasons import Reason
+
+T = TypeVar("T")
+
+CALL = timedelta(seconds=45)
+"""One try of a short call; a worker that was killed in it is noticed after this."""
+CALL_WITHIN = timedelta(hours=1)
+"""All tries of a short call: as long as an API server may be away before an Operation gives up."""
+STATUS_WITHIN = timedelta(hours=72)
+"""All tries to write the end: the truth is worth more patience than the work."""
+ABSENCE = timedelta(seconds=30)
+"""How long a target may take to appear: manifests applied together arrive in any order."""
+LOOK_AGAIN = timedelta(seconds=5)
+IN_ORDER = "The spec, its namespace and its target are in order."
+_BACKOFF = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_interval=timedelta(seconds=15)
+)
+_REASONS = {str(reason): reason for reason in Reason}
+_PHASE = SearchAttributeKey.for_keyword(search.PHASE)
+
+
+class Stop(Exception):
+    """The run ends Failed with this reason; `refused` = before anything was done."""
+
+    def __init__(self, reason: Reason, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.refused = reason, message, refused
+
+
+class TimedOut(Exception):
+    """An activity was not done within its bound."""
+
+
+class OperationRun:
+    """The state of one run. `status` is what was last written; `next` what the next activity enters with."""
+
+    def __init__(self, ref: OperationRef) -> None:
+        self.ref = ref
+        self.status = OperationStatus()
+        self.next = OperationStatus()
+        self.claimed: Claimed | None = None
+
+    @property
+    def facts(self) -> Claimed:
+        """What of the spec the runbook decides by. Only after `claim`."""
+        if self.claimed is None:
+            raise RuntimeError("the Operation is not claimed yet")
+        return self.claimed
+
+    @property
+    def clocks(self) -> Clocks:
+        """Only after admission, which refuses durations that do not parse."""
+        if self.facts.clocks is None:
+            raise RuntimeError("admission let an unreadable duration pass")
+        return self.facts.clocks
+
+    async def claim(self, names: Sequence[str]) -> None:
+        """Make the Operation this run's own and show the plan."""
+        request = ClaimRequest(ref=self.ref, steps=tuple(names))
+        self.claimed = await self.call(
+            OperationActivities.claim_operation, request, summary="Claim the Operation", within=STATUS_WITHIN
+        )
+        self.written(self.claimed.status)
+
+    async def admit(self, step: str) -> None:
+        """Whether it may run at all. Raises Stop, refused; a target that is missing is given time to appear."""
+        patience = workflow.now() + ABSENCE
+        self.begin(step)
+        while True:
+            answer = await self.enter(OperationActivities.admit_operation, "Check spec, namespace and target")
+            if answer.gate.answer == Answer.PASS:
+                self.end(step, IN_ORDER)
+                self.next = lifecycle.accept(self.next, IN_ORDER, self.now())
+                return
+            if answer.gate.answer == Answer.REFUSE or workflow.now() >= patience:
+                raise Stop(answer.gate.reason or Reason.VALIDATION_FAILED, answer.gate.message, refused=True)
+            self.wait(step, answer.gate)
+            await workflow.sleep(LOOK_AGAIN, summary=f"Look again: {answer.gate.reason}")
+
+    def begin(self, step: str, message: str = "") -> None:
+        """The step runs from the next write on."""
+        self.next = steps.begin(self.next, step, self.now(), message)
+
+    def end(self, step: str, message: str, state: StepState = StepState.SUCCEEDED) -> None:
+        """The step has ended; told with the next write."""
+        self.next = steps.end(self.next, step, state, self.now(), message)
+
+    def wait(self, step: str, gate: Gate) -> None:
+        """The step waits at a gate; the Operation is Blocked and goes on by itself."""
+        waiting = steps.wait(self.next, step, self.now(), gate.message)
+        reason = gate.reason or Reason.PENDING
+        self.next = lifecycle.enter(waiting, Life.WAITING, reason, gate.message, self.now())
+
+    def running(self, reason: Reason, message: str) -> None:
+        """Past all gates: the Operation works."""
+        if lifecycle.is_running(self.next):
+            self.next = lifecycle.say(self.next, reason, message)
+        else:
+            self.next = lifecycle.enter(self.next, Life.RUNNING, reason, message, self.now())
+
+    def report(self) -> StatusReport:
+        """From the status that stands to the one that comes."""
+        return report.report(self.status, self.next)
+
+    def written(self, status: OperationStatus) -> None:
+        """This status stands now: go on from it, and show it in the UI."""
+        if status.phase != self.status.phase or not self.status.steps:
+            workflow.upsert_search_attributes([_PHASE.value_set(str(status.phase))])
+        self.status = self.next = status
+        workflow.set_current_details(current_details(status))
+
+    async def enter(self, verb: Callable[..., Any], summary: str) -> GateAnswer:
+        """Call a gate's activity: it enters with the report and answers."""
+        answer: GateAnswer = await self.call(verb, StepRequest(ref=self.ref, report=self.report()), summary=summary)
+        self.written(answer.status)
+        return answer
+
+    async def write(self) -> None:
+        """Write what has come together; for ends, where no activity follows that would."""
+        request = StepRequest(ref=self.ref, report=self.report())
+        status: OperationStatus = await self.call(
+            OperationActivities.write_report, request, summary="Write the end", within=STATUS_WITHIN
+        )
+        self.written(status)
+
+    async def call(
+        self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta = CALL_WITHIN
+    ) -> Any:
+        """A short call: tried again on transient errors for as long as `within`. Raises Stop, TimedOut."""
+        return await _guarded(
+            verb, request, summary=summary, start_to_close_timeout=CALL, schedule_to_close_timeout=within
+        )
+
+    async def follow(self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta) -> Any:
+        """A long wait, on its own queue so that it starves no short call. Raises Stop, TimedOut."""
+        return await _guarded(
+            verb,
+            request,
+            summary=summary,
+            task_queue=f"{workflow.info().task_queue}-waits",
+            start_to_close_timeout=within,
+            schedule_to_close_timeout=within,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+
+    async def fail(self, stop: Stop) -> None:
+        """Write the end, and end the workflow as failed with the reason as the failure's type."""
+        now = self.now()
+        failed = steps.skip_rest(steps.fail_current(self.next, now, stop.message))
+        failed = attempts.conclude(failed, "Failed", str(stop.reason), now)
+        if stop.refused:
+            self.next = lifecycle.refuse(failed, stop.reason, stop.message, now)
+        else:
+            self.next = lifecycle.enter(failed, Life.FAILED, stop.reason, stop.message, now)
+        await self.write()
+        raise ApplicationError(stop.message, type=str(stop.reason), non_retryable=True)
+
+    async def succeed(self, reason: Reason, message: str) -> OperationStatus:
+        """Write the end; the status is the workflow's result."""
+        now = self.now()
+        done = attempts.conclude(self.next, "Succeeded", str(reason), now)
+        self.next = lifecycle.enter(done, Life.SUCCEEDED, reason, message, now)
+        await self.write()
+        return self.status
+
+    @staticmethod
+    def now() -> datetime:
+        """Workflow time in whole milliseconds, as a status keeps it."""
+        now = workflow.now()
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+async def _guarded(verb: Callable[..., Any], request: Any, **options: Any) -> Any:
+    """An activity whose failures have become Stop, TimedOut, or the end of a fenced run."""
+    try:
+        return await workflow.execute_activity_method(verb, request, retry_policy=_BACKOFF, **options)
+    except ActivityError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: ActivityError) -> Exception:
+    cause = error.cause
+    if isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_CLOSE:
+        return TimedOut(_last_words(cause))
+    if isinstance(cause, ApplicationError):
+        if cause.type == FENCED:
+            return ApplicationError(cause.message, type=FENCED, non_retryable=True)
+        return Stop(_REASONS.get(cause.type or "", Reason.ENGINE_UNAVAILABLE), lifecycle.bounded(cause.message))
+    return error
+
+
+def _last_words(error: TimeoutError) -> str:
+    """What the last try died of, where there was one."""
+    return str(error.cause) if error.cause is not None else str(error)
