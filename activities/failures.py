@@ -39,6 +39,9 @@ class _Translating(ActivityInboundInterceptor):
             except (Fenced, OperationGone, KubernetesError) as error:
                 _log.warning("activity failed", error=str(error), kind=type(error).__name__, tries=info.attempt)
                 raise translated(error) from None
+            except Exception:
+                _log.exception("activity failed unexpectedly", tries=info.attempt)
+                raise
 
 
 def translated(error: Exception) -> ApplicationError:

@@ -25,7 +25,8 @@ _SCALARS: Mapping[Any, Schema] = {
     int: {"type": "integer"},
     datetime: {"type": "string", "format": "date-time"},
     AwareDatetime: {"type": "string", "format": "date-time"},
-    Any: {"x-kubernetes-preserve-unknown-fields": True},
+    # Nullable, since null in a values patch removes a value; the API server would drop it.
+    Any: {"x-kubernetes-preserve-unknown-fields": True, "nullable": True},
 }
 
 _TYPE_META: Mapping[str, Schema] = {

@@ -86,7 +86,8 @@ class OperationStore:
                 return live
             await self._check_claim(own, stored)
             claimed = live.model_copy(update={"workflow": await self._new_claim(own, stored)})
-            after = _numbered(live, plan(claimed))
+            planned = lifecycle.observe_generation(plan(claimed), stored.operation.metadata.generation)
+            after = _numbered(live, planned)
             if await self._put(stored, after.status) is not None:
                 await self._announcer.tell(stored.operation, after, fresh=True)
                 return after.status

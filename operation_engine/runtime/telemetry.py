@@ -81,7 +81,7 @@ def configure_logging(log_format: str, level: str, **always: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp" if text else "ts"),
         structlog.processors.format_exc_info,
     ]
-    rename = [] if text else [structlog.processors.EventRenamer("msg")]
+    rename = [] if text else [structlog.processors.EventRenamer("msg"), _first("ts", "level", "msg")]
     minimum = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, _with(always), *rename, renderer],
@@ -99,6 +99,16 @@ def _with(always: dict[str, str]) -> Any:
     return add
 
 
+def _first(*keys: str) -> Any:
+    """These keys first, and no empty ones: people read JSON lines too."""
+
+    def order(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        head = {key: event[key] for key in keys if key in event}
+        return head | {key: value for key, value in event.items() if value not in (None, "")}
+
+    return order
+
+
 def _bridge_standard_logging(processors: list[Any], renderer: Any, minimum: int) -> None:
     """Libraries' log lines (Temporal's among them) take the same form."""
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -110,4 +120,5 @@ def _bridge_standard_logging(processors: list[Any], renderer: Any, minimum: int)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(minimum, logging.INFO))
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # Every failed activity is logged once, by activities.failures; the SDK would add a traceback to each.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)

@@ -14,7 +14,7 @@ from operation_engine.domain.resources.schema import Keywords, Rule
 
 Schema = dict[str, Any]
 
-REFUSED = {"$ref", "$defs", "anyOf", "allOf", "oneOf", "not", "title", "const", "uniqueItems", "nullable"}
+REFUSED = {"$ref", "$defs", "anyOf", "allOf", "oneOf", "not", "title", "const", "uniqueItems"}
 
 
 def nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
@@ -63,6 +63,11 @@ def test_nothing_is_written_that_a_structural_schema_forbids() -> None:
         assert not ("properties" in node and "additionalProperties" in node), path
         assert "type" in node or node.get("x-kubernetes-preserve-unknown-fields"), path
         assert not isinstance(node.get("exclusiveMinimum"), (int, float)) or "minimum" in node, path
+
+
+def test_null_is_a_value_only_where_the_chart_values_may_hold_it() -> None:
+    nullable = {path for path, node in NODES if node.get("nullable")}
+    assert nullable == {"Operation.spec.parameters.valuesPatch[]", "ApplicationInstance.spec.values.inline[]"}
 
 
 def test_lists_of_named_things_are_maps_by_a_required_key() -> None:
@@ -150,7 +155,7 @@ class Outer(ApiModel):
                 "type": "object",
                 "description": "Free.",
                 "maxProperties": 2,
-                "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True},
+                "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True, "nullable": True},
             },
         ),
         ("needed", {"type": "boolean", "description": "Needed."}),
