@@ -151,7 +151,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a backup by helm": ({"engine": "helm"}, "spec.engine: Invalid value"),
     "a restore by helm": (
         RESTORE | {"engine": "helm"},
-        "spec.engine helm cannot run a Backup or a Restore: use velero",
+        "engine helm cannot run a Backup or a Restore",
     ),
     "an upgrade by velero": (UPGRADE | {"engine": "velero"}, "spec.engine velero cannot run an Upgrade: use helm"),
     "a restore of nothing": (
@@ -182,7 +182,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown way with volumes": (
         restore(existingVolumes="Merge"),
-        "spec.parameters.existingVolumes: Unsupported value",
+        "parameters.existingVolumes: Unsupported",
     ),
     "an unknown way with resources": (
         restore(existingResourcePolicy="replace"),
@@ -203,7 +203,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown rollback": (upgrade(rollback="Data"), "spec.parameters.rollback: Unsupported value"),
     "a partial failure that is neither": (
         policy(partialFailure="Ignore"),
-        "spec.policy.partialFailure: Unsupported value",
+        "policy.partialFailure: Unsupported",
     ),
     "a claim of unbounded length": ({"approvals": {"claim": "x" * 8193}}, "spec.approvals.claim: Too long"),
     "a cancel that is a text": ({"cancel": "true"}, "spec.cancel: Invalid value"),

@@ -1,0 +1,104 @@
+"""One real cluster for the session, one engine on it, one namespace for each test that wants one.
+
+VOP_TEST_STATE_DIR names a cluster to use and leave running, for work on the tests themselves.
+"""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.engine import SERVICE_ACCOUNT, VOP, Engine
+from support.kube import Kubectl, Operations
+
+from local_cluster.cluster import LocalCluster
+
+ROOT = Path(__file__).parent.parent
+KEPT_STATE_DIR = "VOP_TEST_STATE_DIR"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """The whole real stack: API server, controllers, Velero, S3, Temporal; CRDs, rights and Temporal set up."""
+    kept = os.environ.get(KEPT_STATE_DIR)
+    # Unix sockets and Temporal's database want a short path.
+    local = LocalCluster(Path(kept) if kept else tmp_path_factory.mktemp("vop"))
+    try:
+        local.up()
+        _furnish(local)
+        yield local
+    finally:
+        if not kept:
+            local.down()
+
+
+def _furnish(local: LocalCluster) -> None:
+    kubectl = Kubectl(local.env())
+    kubectl("apply", "-f", str(ROOT / "deploy/crds"), "-f", str(ROOT / "deploy/rbac.yaml"))
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    subprocess.run([VOP, "setup"], env={**os.environ, **local.env()}, check=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def engine_kubeconfig(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig with the identity, and so the rights, of the engine's service account."""
+    path = tmp_path_factory.mktemp("engine") / "kubeconfig"
+    path.write_text(cluster.kubeconfig_for(SERVICE_ACCOUNT))
+    return path
+
+
+@pytest.fixture(scope="session")
+def engine_processes(cluster: LocalCluster, engine_kubeconfig: Path) -> Iterator[Engine]:
+    """The session's engine as it runs in a cluster: controller and worker, each a process."""
+    engine = Engine(cluster, engine_kubeconfig)
+    try:
+        yield engine
+    finally:
+        for name in ("controller", "worker"):
+            engine.stop(name)
+
+
+@pytest.fixture
+def engine(engine_processes: Engine) -> Engine:
+    """The session's engine, both processes running: whatever the test before killed is started again."""
+    engine_processes.start("worker", "worker")
+    engine_processes.start("controller", "controller")
+    return engine_processes
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: LocalCluster) -> Kubectl:
+    return Kubectl(cluster.env())
+
+
+@pytest.fixture(scope="session")
+def operations(kubectl: Kubectl) -> Operations:
+    return Operations(kubectl)
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A fresh namespace that the engine serves."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    labels = {"app.vworkspace.io/managed-by": "vworkspace"}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def app(kubectl: Kubectl, namespace: str) -> str:
+    """A namespace with a small application in it: a Deployment, a ConfigMap and a Secret."""
+    labels = {"app": "web"}
+    container = {"name": "web", "image": "busybox", "command": ["sleep", "1000000000"]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    meta = {"namespace": namespace}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, "name": "settings"}, "data": {"a": "1"}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {**meta, "name": "keys"}, "stringData": {"k": "v"}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {**meta, "name": "web"}, "spec": spec},
+    )
+    return namespace
