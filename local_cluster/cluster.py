@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class LocalCluster:
         `fresh` begins with an empty cluster, `new_ports` keeps the data and moves to other ports.
         """
         self._require_usable()
-        with self._locked():
+        with self._lock():
             self._finish_wipe(fresh)
             require_free_space(self.layout.root, _STATE_ROOM, "A local cluster")
             programs = {**builder.programs(cache_root(), self._progress), **catalogue.packaged_programs()}
@@ -77,10 +77,10 @@ class LocalCluster:
 
     def down(self) -> None:
         """End every process of the cluster, whoever started it; what it keeps stays."""
-        if not self.layout.root.is_dir():
+        if not self.layout.lock.exists():  # never locked, never started; or the folder was removed by hand
             self._end_all()
             return
-        with self._locked():
+        with self._lock():
             self._end_all()
 
     def start(self, name: str) -> None:
@@ -229,10 +229,13 @@ class LocalCluster:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        if not self.layout.root.is_dir():
-            raise self._no_cluster()
-        with locked(self.layout.lock, self._say_waiting):
+        """Take turns in a cluster that exists; a lock file must not appear in any other folder."""
+        self._require_state()
+        with self._lock():
             yield
+
+    def _lock(self) -> AbstractContextManager[int]:
+        return locked(self.layout.lock, self._say_waiting)
 
     def _say_waiting(self, pid: str) -> None:
         self._progress.note(

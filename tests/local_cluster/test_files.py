@@ -1,9 +1,10 @@
 """Writing so that a kill or a full disk leaves the old text."""
 
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,30 +13,19 @@ from local_cluster import files
 from local_cluster.errors import LocalClusterError
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of one megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_full_disk_keeps_the_old_text_and_says_what_to_do(small_disk: Path) -> None:
-    path = small_disk / "state"
+def test_a_full_disk_keeps_the_old_text_and_says_what_to_do(small_disk: Callable[[str], Path]) -> None:
+    disk = small_disk("1m")
+    path = disk / "state"
     files.write_atomically(path, "old")
     with pytest.raises(LocalClusterError, match=r"The disk of .*state is full; free some space there"):
         files.write_atomically(path, "x" * 2 * files.MEGABYTE)
     assert path.read_text() == "old"
-    assert [one.name for one in small_disk.iterdir()] == ["state"]
+    assert [one.name for one in disk.iterdir()] == ["state"]
 
 
-def test_too_little_room_is_told_before_the_work(small_disk: Path) -> None:
+def test_too_little_room_is_told_before_the_work(small_disk: Callable[[str], Path]) -> None:
     with pytest.raises(LocalClusterError, match=r"A local cluster needs 500 MB free .* only 1 MB are"):
-        files.require_free_space(small_disk / "not" / "yet", 500 * files.MEGABYTE, "A local cluster")
+        files.require_free_space(small_disk("1m") / "not" / "yet", 500 * files.MEGABYTE, "A local cluster")
 
 
 def test_a_lock_is_taken_in_turns_and_names_its_holder(tmp_path: Path) -> None:
@@ -54,7 +44,7 @@ def test_a_lock_is_taken_in_turns_and_names_its_holder(tmp_path: Path) -> None:
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
-    assert waited == [str(__import__("os").getpid())]
+    assert waited == [str(os.getpid())]
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_wipe_is_announced_before_it_begins(tmp_path: Path, monkeypatch: pytes
 
 def test_a_path_too_long_for_unix_sockets_is_refused() -> None:
     long = "/tmp/" + "x" * LONGEST_STATE_DIR
-    with pytest.raises(LocalClusterError, match=r"has a path of 85 bytes .* shorter one with --state-dir"):
+    with pytest.raises(LocalClusterError, match=r"has a path of 85 bytes, .* shorter one with --state-dir"):
         LocalCluster(long).up()
     assert not Path(long).exists()
 
