@@ -1,13 +1,12 @@
 """Which Operations the API server takes, and what it says about the others."""
 
 import json
-from collections.abc import Callable
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-
-Kubectl = Callable[..., CompletedProcess[str]]
+from support.kube import Kubectl
+from support.kube import backup as operation
 
 APPLICATION = {"apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "shop"}
 RESTORE = {"type": "Restore", "parameters": {"backupName": "old"}}
@@ -16,14 +15,7 @@ UPGRADE = {"type": "Upgrade", "targetRef": APPLICATION, "parameters": {"targetVe
 
 def created(kubectl: Kubectl, namespace: str, spec: dict[str, Any], name: str = "tried") -> CompletedProcess[str]:
     """What the API server says to a new Operation; it is not kept. `spec` stands over that of a plain backup."""
-    plain = {"targetRef": {"apiVersion": "v1", "kind": "Namespace", "name": namespace}, "type": "Backup"}
-    manifest = {
-        "apiVersion": "ops.vworkspace.io/v1alpha1",
-        "kind": "Operation",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": plain | spec,
-    }
-    given = json.dumps(manifest)
+    given = json.dumps(operation(namespace, name, **spec))
     return kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=given, check=False)
 
 
