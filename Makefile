@@ -1,0 +1,29 @@
+# Each verb is one line that you could type yourself. Start with `make demo`.
+.PHONY: help env demo down test bench lint format lock
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+env: ## Make .venv, where it is missing or its lock changed
+	@scripts/environment
+
+demo: env ## A backup, from kubectl to verified, on a real cluster on this machine
+	@.venv/bin/python -m demo
+
+down: env ## Stop the demo's cluster; what it holds stays for the next demo
+	@.venv/bin/vop local down
+
+test: env ## Every test; the Debian packages for them are installed where you are root
+	@scripts/test-packages && .venv/bin/pytest
+
+bench: env ## Measure the engine
+	.venv/bin/python -m bench
+
+lint: env ## Style, types, and who may import whom
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/lint-imports
+
+format: env ## Write all Python in one style
+	.venv/bin/ruff check --fix --exit-zero && .venv/bin/ruff format
+
+lock: env ## Pin the newest versions that pyproject.toml allows
+	.venv/bin/uv pip compile pyproject.toml -o requirements.lock --group build --group demo --group local --group test --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
