@@ -12,6 +12,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.resources.reasons import Reason
+from operation_engine.records.announcer import announced
 from operation_engine.records.operations import Fenced, OperationGone
 from operation_engine.runtime.kubernetes import KubernetesError, Unavailable
 from operation_engine.runtime.telemetry import get_logger
@@ -35,7 +36,8 @@ class _Translating(ActivityInboundInterceptor):
             workflow_id=info.workflow_id, run_id=info.workflow_run_id, activity=info.activity_type
         ):
             try:
-                return await super().execute_activity(input)
+                async with announced():
+                    return await super().execute_activity(input)
             except (Fenced, OperationGone, KubernetesError) as error:
                 _log.warning("activity failed", error=str(error), kind=type(error).__name__, tries=info.attempt)
                 raise translated(error) from None

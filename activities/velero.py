@@ -123,9 +123,13 @@ class VeleroActivities:
 
     @activity.defn
     async def follow_backup(self, request: FollowRequest) -> Followed:
-        """Follow a Backup until it enters another phase than the one seen last, or is gone."""
-        own = own_run()
-        status = await self._store.write(request.ref, own, request.report)
+        """Follow a Backup until it enters another phase than the one seen last, or is gone.
+
+        A report without transitions is only live numbers: it is written at their pace, not for each phase.
+        """
+        own, status = own_run(), request.report.status
+        if request.report.transitions:
+            status = await self._store.write(request.ref, own, request.report)
         seen = request.seen.phase if request.seen else None
         shown = _Pace(WRITE_PROGRESS_EVERY_S)
         async for observation, silent in self._observations(request.name):
@@ -248,10 +252,10 @@ class VeleroActivities:
 
 
 class _Pace:
-    """At most one write in so many seconds."""
+    """At most one write in so many seconds, the first one not before that."""
 
     def __init__(self, every_s: float) -> None:
-        self._every_s, self._last = every_s, -every_s
+        self._every_s, self._last = every_s, time.monotonic()
 
     def due(self) -> bool:
         now = time.monotonic()

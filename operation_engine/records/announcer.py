@@ -1,5 +1,10 @@
 """What the world hears of a transition besides the status: an Event, a log line, metrics. Same number everywhere."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
 from operation_engine.domain.report import StatusReport, Transition, TransitionKind
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_spec import OperationType
@@ -8,8 +13,23 @@ from operation_engine.domain.steps import find_step
 from operation_engine.records.events import EventWriter
 from operation_engine.runtime import telemetry
 
+# Events of an activity's writes are posted beside its own work; the activity ends when they are through.
+_beside: ContextVar[list[asyncio.Task[None]] | None] = ContextVar("announcements", default=None)
+
 _log = telemetry.get_logger(__name__)
 _ENDED_STEPS = (StepState.SUCCEEDED, StepState.FAILED)
+
+
+@asynccontextmanager
+async def announced() -> AsyncIterator[None]:
+    """A block that ends when everything announced in it is told. Raises Unavailable where that cannot be done now."""
+    beside: list[asyncio.Task[None]] = []
+    token = _beside.set(beside)
+    try:
+        yield
+    finally:
+        _beside.reset(token)
+        await asyncio.gather(*beside)
 
 
 class Announcer:
@@ -19,10 +39,15 @@ class Announcer:
         self._events = events
 
     async def tell(self, operation: Operation, report: StatusReport, *, fresh: bool) -> None:
-        """Raises Unavailable where Events cannot be written now."""
+        """Raises Unavailable where Events cannot be written now; inside `announced` that block does."""
         if not report.transitions:
             return
-        await self._events.tell(operation, report.transitions, report.status.engine_ref)
+        posting = self._events.tell(operation, report.transitions, report.status.engine_ref)
+        beside = _beside.get()
+        if beside is None:
+            await posting
+        else:
+            beside.append(asyncio.create_task(posting))
         if not fresh:
             return
         for transition in report.transitions:
