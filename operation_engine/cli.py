@@ -1,8 +1,10 @@
 """`vop`: the command line. Commands of other distributions join through the entry point group `vop.commands`."""
 
 import asyncio
+import os
 import sys
 from importlib.metadata import entry_points
+from typing import NoReturn
 
 import click
 from temporalio.service import RPCError
@@ -47,17 +49,16 @@ def setup() -> None:
     except (RPCError, RuntimeError) as error:
         raise click.ClickException(f"Temporal at {settings.temporal_address} refused: {error}") from error
     click.echo(f"made: {'; '.join(done)}" if done else f"Temporal namespace {settings.temporal_namespace} is set up")
+    _leave(0)
 
 
 @main.command()
 def doctor() -> None:
     """Check everything the engine stands on, and say what to do about each fault."""
-    sys.exit(asyncio.run(_doctor(_settings())))
+    _leave(asyncio.run(_doctor(_settings())))
 
 
 async def _doctor(settings: Settings) -> int:
-
-
     faults = 0
     async with kubernetes.connect() as api:
         async for finding in examine(settings, api):
@@ -68,6 +69,13 @@ async def _doctor(settings: Settings) -> int:
             click.echo(f"{click.style('fault', fg='red')} {finding.subject}: {finding.fault}")
             click.echo(f"      to do: {finding.advice}")
     return 1 if faults else 0
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now: after a Temporal client the interpreter's own exit sometimes aborts (SIGABRT)."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _settings() -> Settings:
