@@ -1,0 +1,107 @@
+"""Temporal as a person meets it, through its own command line: what became of a workflow, Reset, Start Like This One."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TASK_QUEUE = "vworkspace-operations"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a workflow. `status` as the command line shows it: Running, Completed, Failed, Terminated…"""
+
+    workflow_id: str
+    run_id: str
+    first_run_id: str
+    status: str
+    history_length: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a run failed: the type is what programs read, the message is for people."""
+
+    type: str
+    message: str
+
+
+class Temporal:
+    """The Temporal server of a cluster."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = {**os.environ, **env}
+
+    def run(self, workflow_id: str, run_id: str | None = None) -> Run | None:
+        """A run (the latest without an id), or None where Temporal knows no such workflow."""
+        done = self._call("describe", *_named(workflow_id, run_id), check=False)
+        if done.returncode != 0 and "not found" in done.stderr:
+            return None
+        assert done.returncode == 0, done.stderr
+        info = json.loads(done.stdout)["workflowExecutionInfo"]
+        status = info["status"].removeprefix("WORKFLOW_EXECUTION_STATUS_").title()
+        own, length = info["execution"]["runId"], int(info.get("historyLength", 0))
+        return Run(workflow_id, own, info.get("firstRunId") or own, status, length)
+
+    def failure(self, workflow_id: str, run_id: str | None = None) -> Failure | None:
+        """How a run that has ended failed, or None where it did not."""
+        last = self.events(workflow_id, run_id)[-1]
+        failed = last.get("workflowExecutionFailedEventAttributes")
+        if failed is None:
+            return None
+        failure = failed["failure"]
+        return Failure(failure["applicationFailureInfo"]["type"], failure["message"])
+
+    def events(self, workflow_id: str, run_id: str | None = None) -> list[dict[str, Any]]:
+        """The history of a run."""
+        shown = self._call("show", *_named(workflow_id, run_id)).stdout
+        found: list[dict[str, Any]] = json.loads(shown)["events"]
+        return found
+
+    def task_ends(self, workflow_id: str, run_id: str | None = None) -> list[int]:
+        """The events that a Reset can go back to: the ends of the workflow's tasks, first to last."""
+        done = "EVENT_TYPE_WORKFLOW_TASK_COMPLETED"
+        return [int(e["eventId"]) for e in self.events(workflow_id, run_id) if e["eventType"] == done]
+
+    def activities(self, workflow_id: str, run_id: str | None = None) -> list[str]:
+        """The activities that a run scheduled, in their order."""
+        key = "activityTaskScheduledEventAttributes"
+        return [e[key]["activityType"]["name"] for e in self.events(workflow_id, run_id) if key in e]
+
+    def reset(self, workflow_id: str, run_id: str, event_id: int) -> str:
+        """The new run's id."""
+        named = _named(workflow_id, run_id)
+        answer = self._call("reset", *named, "--event-id", str(event_id), "--reason", "a test").stdout
+        return str(json.loads(answer)["runId"])
+
+    def start_like(self, operation: Mapping[str, Any], workflow_id: str) -> str:
+        """The UI fills in type and input of the workflow, lets the id be edited, and allows a duplicate."""
+        meta = operation["metadata"]
+        ref = json.dumps({key: meta[key] for key in ("namespace", "name", "uid")})
+        like = ("--type", "BackupWorkflow", "--task-queue", TASK_QUEUE, "--input", ref)
+        started = self._call("start", *_named(workflow_id, None), *like, "--id-reuse-policy", "AllowDuplicate")
+        return str(json.loads(started.stdout)["runId"])
+
+    def await_end(self, workflow_id: str, run_id: str) -> None:
+        """Wait until a run has ended, whichever way."""
+        self._call("result", *_named(workflow_id, run_id), check=False)
+
+    def _call(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = ["temporal", "workflow", *args, "--output", "json"]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=90)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+
+def _named(workflow_id: str, run_id: str | None) -> tuple[str, ...]:
+    return ("--workflow-id", workflow_id, *(("--run-id", run_id) if run_id else ()))
+
+
+def workflow_id(operation: Mapping[str, Any]) -> str:
+    """The id that an Operation's workflow has."""
+    meta = operation["metadata"]
+    return f"operation/{meta['namespace']}/{meta['name']}/{meta['uid']}"

@@ -1,0 +1,79 @@
+"""What Operations work on: namespaces with a small application in them, and Velero's own objects."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from support.kube import Kubectl
+
+MANAGED = {"app.vworkspace.io/managed-by": "vworkspace"}
+VELERO = "velero"
+
+Json = dict[str, Any]
+
+
+@contextmanager
+def fresh_namespace(kubectl: Kubectl, labels: dict[str, str] | None = None) -> Iterator[str]:
+    """A namespace of the block's own, served by the engine unless other labels are given."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    metadata = {"name": name, "labels": MANAGED if labels is None else labels}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    try:
+        yield name
+    finally:
+        kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+def config_map(namespace: str, name: str, **labels: str) -> Json:
+    """Something to back up."""
+    metadata = {"namespace": namespace, "name": name, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"name": name}}
+
+
+def secret(namespace: str, name: str, **labels: str) -> Json:
+    """Something else to back up."""
+    metadata = {"namespace": namespace, "name": name, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"name": name}}
+
+
+def application_instance(namespace: str, name: str, release_namespace: str | None = None) -> Json:
+    """An ApplicationInstance that releases into its own namespace, or into another."""
+    chart = {"sourceType": "oci", "url": "oci://charts.example.com/shop", "name": "shop", "version": "1.0.0"}
+    return {
+        "apiVersion": "apps.vworkspace.io/v1alpha1",
+        "kind": "ApplicationInstance",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "appRef": {"catalogId": "shop"},
+            "chart": chart,
+            "release": {"name": name, "namespace": release_namespace or namespace},
+            "values": {"source": "inline", "inline": {}},
+        },
+    }
+
+
+class VeleroBackups:
+    """Velero's Backups, and their status as only Velero writes it: by hand, while Velero is stopped."""
+
+    def __init__(self, kubectl: Kubectl) -> None:
+        self._kubectl = kubectl
+
+    def of(self, operation: Json) -> list[Json]:
+        """Every Backup that was made for an Operation."""
+        selector = f"ops.vworkspace.io/operation={operation['metadata']['uid']}"
+        found: list[Json] = self._kubectl.json("get", "backups.velero.io", "-n", VELERO, "-l", selector)["items"]
+        return found
+
+    def get(self, name: str) -> Json:
+        found: Json = self._kubectl.json("get", "backups.velero.io", "-n", VELERO, name)
+        return found
+
+    def say(self, name: str, **status: Any) -> None:
+        """Write a Backup's status; it has no subresource."""
+        body = json.dumps({"status": status})
+        self._kubectl("patch", "backups.velero.io", name, "-n", VELERO, "--type=merge", "-p", body)
+
+    def delete(self, name: str) -> None:
+        self._kubectl("delete", "backups.velero.io", name, "-n", VELERO)
