@@ -59,7 +59,7 @@ class Artefacts:
         self._namespace, self._labels = velero_namespace, dict(labels)
 
     async def read_json(self, kind: str, backup: str, location: StorageLocation | None) -> Any | None:
-        """The artefact `kind` of a backup, parsed; None where the bucket has none. Raises Unavailable, DownloadRefused."""
+        """The artefact `kind` of a backup, parsed; None where there is none. Raises Unavailable, DownloadRefused."""
         url = await self._url(kind, backup, location)
         packed = await self._fetch(url)
         return None if packed is None else await asyncio.to_thread(_parse, packed)
@@ -85,7 +85,9 @@ class Artefacts:
         await self._api.create(DOWNLOAD_REQUESTS, body, self._namespace)
         url = await self._processed(name)
         if not is_trusted(url, location):
-            raise DownloadRefused(f"Velero's download URL for {kind} leads to {urlsplit(url).netloc}, not to the bucket")
+            raise DownloadRefused(
+                f"Velero's download URL for {kind} leads to {urlsplit(url).netloc}, not to the bucket"
+            )
         return url
 
     async def _processed(self, name: str) -> str:

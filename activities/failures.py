@@ -14,7 +14,7 @@ from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.records.announcer import announced
 from operation_engine.records.operations import Fenced, OperationGone
-from operation_engine.runtime.kubernetes import KubernetesError, Unavailable
+from operation_engine.runtime.kubernetes import KubernetesError, NotFound, Unavailable
 from operation_engine.runtime.telemetry import get_logger
 
 FENCED = "Fenced"
@@ -53,4 +53,6 @@ def translated(error: Exception) -> ApplicationError:
         return ApplicationError(text, type=UNAVAILABLE)
     if isinstance(error, Fenced | OperationGone):
         return ApplicationError(text, type=FENCED, non_retryable=True)
+    if isinstance(error, NotFound):
+        return ApplicationError(text, type=Reason.DEPENDENCY_MISSING, non_retryable=True)
     return ApplicationError(text, type=Reason.ENGINE_UNAVAILABLE, non_retryable=True)

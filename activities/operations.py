@@ -41,9 +41,7 @@ class OperationActivities:
     async def claim_operation(self, request: ClaimRequest) -> Claimed:
         """Make the Operation this run's own, and show the plan."""
         now = datetime.now(UTC)
-        status = await self._store.claim(
-            request.ref, own_run(), lambda live: _first_status(live, request.steps, now)
-        )
+        status = await self._store.claim(request.ref, own_run(), lambda live: _first_status(live, request.steps, now))
         operation = await self._store.current(request.ref)
         spec = operation.spec
         return Claimed(
@@ -94,7 +92,7 @@ class OperationActivities:
 def _first_status(live: OperationStatus, names: tuple[str, ...], now: datetime) -> OperationStatus:
     """The first status of a run: the whole plan, nothing done. A Reset's run begins again from here."""
     planned = steps.plan(live, names)
-    started = planned.model_copy(update={"started_at": _whole_ms(live.started_at or now)})
+    started = planned.model_copy(update={"started_at": _whole_ms(live.started_at or now), "progress": None})
     return enter(started, Life.CLAIMED, Reason.PENDING, "The engine has taken the Operation up.", _whole_ms(now))
 
 

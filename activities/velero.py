@@ -27,8 +27,8 @@ from activities.requests import (
     VerifyRequest,
 )
 from operation_engine.domain import artefacts as parsed
-from operation_engine.domain import attempts, identity, progress
-from operation_engine.domain.admission import Gate, wait
+from operation_engine.domain import attempts, identity, lifecycle, progress
+from operation_engine.domain.admission import Answer, Gate, wait
 from operation_engine.domain.locations import allowed_locations, choose_location
 from operation_engine.domain.parameters import resolve_aliases
 from operation_engine.domain.report import StatusReport
@@ -57,6 +57,7 @@ from operation_engine.runtime.kubernetes import (
 from operation_engine.runtime.watching import ANY, Reflector
 
 WRITE_PROGRESS_EVERY_S = 2.0
+WRITE_MESSAGE_EVERY_S = 60.0
 SILENT_AFTER_S = 300.0
 SYNC_WITHIN_S = 5.0
 
@@ -96,13 +97,20 @@ class VeleroActivities:
 
     @activity.defn
     async def await_storage_location(self, request: StepRequest) -> GateAnswer:
-        """Wait until the answer of `check_storage_location` is another one than the status tells."""
-        status = await self._store.write(request.ref, own_run(), request.report)
-        operation = await self._store.current(request.ref)
+        """Wait until the answer of `check_storage_location` is another one than the status tells.
+
+        Velero's words may change with every look of its own (request ids): they are told at a pace of their own.
+        """
+        own = own_run()
+        status = await self._store.write(request.ref, own, request.report)
+        operation, told = await self._store.current(request.ref), _Pace(WRITE_MESSAGE_EVERY_S)
         while True:
             location, gate = await self._locate(operation)
-            if gate.message != status.message:
+            if gate.answer != Answer.WAIT or gate.reason != status.reason:
                 return self._answer(status, location, gate)
+            wanted = lifecycle.say(status, gate.reason or Reason.PENDING, gate.message)
+            if wanted != status and told.due():
+                status = await self._store.write(request.ref, own, StatusReport(status=wanted))
             activity.heartbeat()
             await self._watches.locations.changed(ANY, HEARTBEAT_EVERY.total_seconds())
 
@@ -117,9 +125,7 @@ class VeleroActivities:
             raise Refused(f"attempt {status.attempt} has no name in the status")
         manifest, warnings = await self._manifest(operation, attempt.velero_name, attempt.number)
         await self._create_once(manifest)
-        return Created(
-            status=status, name=attempt.velero_name, velero_namespace=self._namespace, warnings=warnings
-        )
+        return Created(status=status, name=attempt.velero_name, velero_namespace=self._namespace, warnings=warnings)
 
     @activity.defn
     async def follow_backup(self, request: FollowRequest) -> Followed:
@@ -192,7 +198,7 @@ class VeleroActivities:
         return backup_manifest(operation, name, attempt, self._namespace, marks, driver), warnings
 
     async def _csi_driver(self, operation: Operation) -> tuple[str | None, tuple[str, ...]]:
-        """The driver of the snapshot class asked for: Velero takes the class by an annotation named after its driver."""
+        """The driver of the snapshot class asked for: Velero takes the class by an annotation named after it."""
         name = resolve_aliases(operation.spec.parameters).csi_snapshot_class_name
         if name is None:
             return None, ()
@@ -273,9 +279,7 @@ def _with_progress(status: OperationStatus, observation: BackupObservation, sile
     if silent_s >= SILENT_AFTER_S:
         minutes = timedelta(seconds=silent_s) // timedelta(minutes=5) * 5
         message += f" Nothing has changed for {minutes} minutes: is Velero running? Its log tells."
-    return status.model_copy(
-        update={"progress": progress.advance(status.progress, observation), "message": message}
-    )
+    return status.model_copy(update={"progress": progress.advance(status.progress, observation), "message": message})
 
 
 async def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""The controller: list and watch Operations, decide, start. It keeps nothing: killed anywhere, it reaches the same end."""
+"""The controller: list and watch Operations, decide, start. It keeps nothing, so it may be killed anywhere."""
 
 import asyncio
 from collections import Counter

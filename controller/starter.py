@@ -48,7 +48,9 @@ class Starter:
 
 def _details(start: Start) -> str:
     ref = start.ref
-    return f"Operation `{ref.namespace}/{ref.name}`\n\n```\nkubectl -n {ref.namespace} describe operation {ref.name}\n```"
+    return (
+        f"Operation `{ref.namespace}/{ref.name}`\n\n```\nkubectl -n {ref.namespace} describe operation {ref.name}\n```"
+    )
 
 
 def _search_attributes(start: Start) -> TypedSearchAttributes:

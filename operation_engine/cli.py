@@ -55,7 +55,10 @@ def setup() -> None:
 @main.command()
 def doctor() -> None:
     """Check everything the engine stands on, and say what to do about each fault."""
-    _leave(asyncio.run(_doctor(_settings())))
+    try:
+        _leave(asyncio.run(_doctor(_settings())))
+    except kubernetes.NoCredentials as error:
+        raise click.ClickException(str(error)) from error
 
 
 async def _doctor(settings: Settings) -> int:

@@ -140,10 +140,14 @@ async def _storage_location(settings: Settings, api: KubernetesApi) -> Finding:
     locations = [observe_storage_location(item) for item in listed["items"]]
     default = next((location for location in locations if location.default), None)
     if default is None:
-        return Finding(subject, "no BackupStorageLocation is the default one", "velero backup-location set NAME --default")
+        return Finding(
+            subject, "no BackupStorageLocation is the default one", "velero backup-location set NAME --default"
+        )
     if default.phase != "Available":
         why = default.message or "Velero has not validated it: is its server running?"
-        return Finding(subject, f"{default.name} is {default.phase or 'not validated'}: {why}", "check bucket and credentials")
+        return Finding(
+            subject, f"{default.name} is {default.phase or 'not validated'}: {why}", "check bucket and credentials"
+        )
     return Finding(subject)
 
 
@@ -160,5 +164,3 @@ async def _temporal(settings: Settings) -> Finding:
     if missing:
         return Finding(subject, f"search attributes are missing: {', '.join(missing)}", "run `vop setup`")
     return Finding(subject)
-
-

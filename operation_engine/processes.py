@@ -28,9 +28,12 @@ class Part(Flag):
 
 def run_process(settings: Settings, parts: Part) -> None:
     """Run until SIGTERM or SIGINT; never returns. Exit code 1 where it could not start."""
-    configure_logging(settings.log_format, settings.log_level, cluster_id=settings.cluster_id or "")
+    configure_logging(settings.log_format, settings.log_level)
     try:
         code = asyncio.run(_run(settings, parts))
+    except kubernetes.NoCredentials as error:
+        _log.error(str(error))
+        code = 1
     except KeyboardInterrupt:
         code = 130
     sys.stdout.flush()
@@ -48,9 +51,12 @@ async def _run(settings: Settings, parts: Part) -> int:
         await stack.enter_async_context(serving)
         health.ready["started"] = lambda: "still connecting"
         api = await stack.enter_async_context(kubernetes.connect())
+        cluster = settings.cluster_id or await _unless(stop, kubernetes.cluster_id_patiently(api))
         client = await _unless(stop, temporal.connect_patiently(settings))
-        if client is None:
+        if cluster is None or client is None:
             return 0
+        settings = settings.model_copy(update={"cluster_id": cluster})
+        configure_logging(settings.log_format, settings.log_level, cluster_id=cluster)
         await stack.enter_async_context(temporal.connection_checked(client, health))
         try:
             if Part.WORKER in parts:

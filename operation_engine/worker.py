@@ -24,7 +24,7 @@ from operation_engine.runtime.kubernetes import (
     BACKUPS,
     DOWNLOAD_REQUESTS,
     KubernetesApi,
-    cluster_id,
+    cluster_id_patiently,
 )
 from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.temporal import Runs, missing_search_attributes
@@ -77,8 +77,10 @@ async def working(settings: Settings, client: Client, api: KubernetesApi, health
     async with AsyncExitStack() as stack:
         parts = await _assemble(settings, client, api, stack)
         _watch_health(parts.watches, health)
-        for worker in _workers(settings, client, parts):
+        workers = _workers(settings, client, parts)
+        for worker in workers:
             await stack.enter_async_context(worker)
+        health.ready["pollers"] = lambda: None if all(w.is_running for w in workers) else "not polling"
         yield parts
 
 
@@ -103,19 +105,15 @@ def _workers(settings: Settings, client: Client, parts: WorkerParts) -> tuple[Wo
     return short, waits
 
 
-async def _assemble(
-    settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack
-) -> WorkerParts:
-    cluster = settings.cluster_id or await cluster_id(api)
+async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack) -> WorkerParts:
+    cluster = settings.cluster_id or await cluster_id_patiently(api)
     labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
     watches = _watches(api, settings.velero_namespace, labels)
     for watch in (watches.backups, watches.downloads, watches.locations):
         await stack.enter_async_context(watch.running())
     session = await stack.enter_async_context(aiohttp.ClientSession())
     announcer = Announcer(EventWriter(api))
-    store = OperationStore(
-        api, Runs(client), announcer, settings.temporal_namespace, settings.temporal_ui_url
-    )
+    store = OperationStore(api, Runs(client), announcer, settings.temporal_namespace, settings.temporal_ui_url)
     artefacts = Artefacts(api, watches.downloads, session, settings.velero_namespace, labels)
     return WorkerParts(
         operations=OperationActivities(api, store, require_managed_namespace=settings.require_managed_namespace),

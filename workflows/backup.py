@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-from workflows.run import STATUS_WITHIN, OperationRun, Stop, TimedOut
+from workflows.run import OperationRun, Stop, TimedOut
 
 with workflow.unsafe.imports_passed_through():
     from activities.requests import (

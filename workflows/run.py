@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from activities.failures import FENCED
@@ -207,7 +208,7 @@ async def _guarded(verb: Callable[..., Any], request: Any, **options: Any) -> An
 
 def _translated(error: ActivityError) -> Exception:
     cause = error.cause
-    if isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_CLOSE:
+    if isinstance(cause, ActivityTimeout) and cause.type == TimeoutType.SCHEDULE_TO_CLOSE:
         return TimedOut(_last_words(cause))
     if isinstance(cause, ApplicationError):
         if cause.type == FENCED:
@@ -216,6 +217,6 @@ def _translated(error: ActivityError) -> Exception:
     return error
 
 
-def _last_words(error: TimeoutError) -> str:
+def _last_words(error: ActivityTimeout) -> str:
     """What the last try died of, where there was one."""
     return str(error.cause) if error.cause is not None else str(error)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from operation_engine.domain import identity
+from operation_engine.domain.parameters import alias_conflicts, unknown_parameters
 from operation_engine.domain.policy import clocks_of
 from operation_engine.domain.resources.common import ApiModel, parse_duration
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_spec import Engine, OperationType
-from operation_engine.domain.parameters import alias_conflicts, unknown_parameters
 from operation_engine.domain.resources.reasons import Reason
 
 # What is built; every other type and engine is accepted by the schema and refused here, by name.
@@ -20,7 +20,7 @@ MANAGED_LABELS = (identity.MANAGED_BY_LABEL, "managed-by")
 
 
 class Answer(StrEnum):
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - no password
     WAIT = "wait"
     REFUSE = "refuse"
 
@@ -78,7 +78,9 @@ def _supported(operation: Operation, facts: Facts) -> Gate | None:
     spec = operation.spec
     if spec.type not in BUILT:
         built = ", ".join(BUILT)
-        return refuse(Reason.UNSUPPORTED_OPERATION, f"spec.type {spec.type} is not built yet; this engine runs: {built}.")
+        return refuse(
+            Reason.UNSUPPORTED_OPERATION, f"spec.type {spec.type} is not built yet; this engine runs: {built}."
+        )
     if spec.engine is not None and spec.engine != BUILT[spec.type]:
         return refuse(
             Reason.UNSUPPORTED_OPERATION,
@@ -131,7 +133,9 @@ def _durations(operation: Operation, facts: Facts) -> Gate | None:
         except ValueError as error:
             return refuse(Reason.VALIDATION_FAILED, f"spec.{field}: {error}.")
         if not positive and field != "policy.decisionTimeout":
-            return refuse(Reason.VALIDATION_FAILED, f"spec.{field} is {text}: write a time above zero, such as 1h30m or 30d.")
+            return refuse(
+                Reason.VALIDATION_FAILED, f"spec.{field} is {text}: write a time above zero, such as 1h30m or 30d."
+            )
     clocks_of(operation.spec)
     return None
 
@@ -173,7 +177,8 @@ def _target(operation: Operation, facts: Facts) -> Gate | None:
     if not facts.target_found:
         return wait(
             Reason.TARGET_NOT_FOUND,
-            f"spec.targetRef: there is no {target.kind} {target.name} in namespace {namespace}. Create it, or name another.",
+            f"spec.targetRef: there is no {target.kind} {target.name} in namespace {namespace}. "
+            "Create it, or name another.",
         )
     release_namespace = facts.target_release_namespace
     if release_namespace not in (None, "", namespace):

@@ -25,12 +25,19 @@ def allocate(
     number = max(highest, after) + 1
     attempt = Attempt(
         number=number,
-        cause=cause if highest == after else AttemptCause.RESET,
+        cause=_cause(cause, number, unexpected=highest != after),
         velero_name=velero_name(ref, Role.MAIN, number),
         run_id=run_id,
         started_at=now,
     )
     return status.model_copy(update={"attempt": number, "attempts": _kept((*status.attempts, attempt))})
+
+
+def _cause(asked: AttemptCause, number: int, *, unexpected: bool) -> AttemptCause:
+    """A run that did not know of the attempts before, or took one that is not the first for it, came by a Reset."""
+    if unexpected or (asked == AttemptCause.INITIAL and number > 1):
+        return AttemptCause.RESET
+    return asked
 
 
 def find(status: OperationStatus, number: int) -> Attempt | None:

@@ -32,7 +32,7 @@ class Life(Enum):
 _ROWS: dict[Life, dict[ConditionType, ConditionStatus | None]] = {
     Life.CLAIMED: {
         _C.ACCEPTED: _U, _C.BLOCKED: _F, _C.RUNNING: _F, _C.SUCCEEDED: _U, _C.FAILED: _F,
-        _C.CANCELLED: _F, _C.READY: _U, _C.RECONCILING: _T, _C.STALLED: None,
+        _C.CANCELLED: _F, _C.READY: _U, _C.RECONCILING: _T, _C.STALLED: None, _C.DEGRADED: None, _C.VERIFIED: None,
     },
     Life.WAITING: {
         _C.BLOCKED: _T, _C.RUNNING: _F, _C.SUCCEEDED: _U, _C.FAILED: _F,

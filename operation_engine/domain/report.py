@@ -14,7 +14,17 @@ from operation_engine.domain.resources.operation_status import OperationStatus, 
 _C = ConditionType
 # Ready, Reconciling and Stalled are other tools' words for what these already tell.
 _TOLD = frozenset(
-    {_C.ACCEPTED, _C.BLOCKED, _C.RUNNING, _C.SUCCEEDED, _C.FAILED, _C.CANCELLED, _C.DEGRADED, _C.VERIFIED, _C.ROLLED_BACK}
+    {
+        _C.ACCEPTED,
+        _C.BLOCKED,
+        _C.RUNNING,
+        _C.SUCCEEDED,
+        _C.FAILED,
+        _C.CANCELLED,
+        _C.DEGRADED,
+        _C.VERIFIED,
+        _C.ROLLED_BACK,
+    }
 )
 _STEP_NEWS = frozenset({StepState.WAITING, StepState.SUCCEEDED, StepState.FAILED})
 

@@ -66,8 +66,7 @@ def fail_current(status: OperationStatus, now: datetime, message: str) -> Operat
 def skip_rest(status: OperationStatus) -> OperationStatus:
     """Whatever has not begun will not."""
     steps = tuple(
-        s.model_copy(update={"state": StepState.SKIPPED}) if s.state == StepState.PENDING else s
-        for s in status.steps
+        s.model_copy(update={"state": StepState.SKIPPED}) if s.state == StepState.PENDING else s for s in status.steps
     )
     return status.model_copy(update={"steps": steps})
 

@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 from operation_engine.domain import identity
+from operation_engine.domain.parameters import resolve_aliases
 from operation_engine.domain.policy import clocks_of
 from operation_engine.domain.resources.common import ApiModel, format_go_duration, parse_duration
 from operation_engine.domain.resources.operation import Operation
-from operation_engine.domain.parameters import resolve_aliases
 
 # Velero backs up every namespaced custom resource. An Operation or a lock brought back by a restore would act.
 NEVER_BACKED_UP = ("leases.coordination.k8s.io", "operations.ops.vworkspace.io")
@@ -40,9 +40,7 @@ class BackupPhase(StrEnum):
     DELETING = "Deleting"
 
 
-QUEUE_PHASES = frozenset(
-    {BackupPhase.EMPTY, BackupPhase.NEW, BackupPhase.QUEUED, BackupPhase.READY_TO_START}
-)
+QUEUE_PHASES = frozenset({BackupPhase.EMPTY, BackupPhase.NEW, BackupPhase.QUEUED, BackupPhase.READY_TO_START})
 TERMINAL_PHASES = frozenset(
     {BackupPhase.FAILED_VALIDATION, BackupPhase.COMPLETED, BackupPhase.PARTIALLY_FAILED, BackupPhase.FAILED}
 )

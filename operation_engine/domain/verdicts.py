@@ -130,7 +130,8 @@ def contents_verdict(observation: BackupObservation, contents: BackupContents, v
     if contents.item_count == 0 or observation.items_done == 0:
         return _failed(
             Reason.VERIFICATION_FAILED,
-            f"Velero Backup {name} holds nothing. Check labelSelector and includedResources, then create a new Operation.",
+            f"Velero Backup {name} holds nothing. "
+            "Check labelSelector and includedResources, then create a new Operation.",
         )
     missing = _missing_volumes(contents) if volumes_wanted else ()
     if missing:

@@ -222,9 +222,7 @@ def _continued(live: OperationStatus, wanted: OperationStatus) -> OperationStatu
 
 def _numbered(live: OperationStatus, wanted: OperationStatus) -> StatusReport:
     found: Sequence[Transition] = transitions(live, wanted)
-    return StatusReport(
-        status=wanted.model_copy(update={"seq": live.seq + len(found)}), transitions=tuple(found)
-    )
+    return StatusReport(status=wanted.model_copy(update={"seq": live.seq + len(found)}), transitions=tuple(found))
 
 
 def _now() -> datetime:

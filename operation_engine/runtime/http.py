@@ -25,9 +25,7 @@ class Health:
 
 
 @asynccontextmanager
-async def serving(
-    host: str, port: int, health: Health, refreshers: Sequence[Callable[[], None]]
-) -> AsyncIterator[int]:
+async def serving(host: str, port: int, health: Health, refreshers: Sequence[Callable[[], None]]) -> AsyncIterator[int]:
     """Serve for as long as the block lasts; yields the port. `refreshers` bring gauges up to date before a scrape."""
     app = web.Application()
 

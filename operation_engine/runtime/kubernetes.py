@@ -14,10 +14,14 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
+from operation_engine.runtime.telemetry import get_logger
+
 FIELD_MANAGER = "vworkspace-operation-engine"
 REQUEST_TIMEOUT_S = 10.0
 # For some seconds after its start an API server answers 403 to everyone whose roles it has not read yet.
 _FORBIDDEN_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+_RETRY_S = 2.0
+_log = get_logger(__name__)
 
 Manifest = dict[str, Any]
 
@@ -211,20 +215,43 @@ def _message(body: str) -> str:
         return body[:500]
 
 
+class NoCredentials(Exception):
+    """There is no way to the API server; the text says what to set."""
+
+
 @asynccontextmanager
 async def connect() -> AsyncIterator[KubernetesApi]:
-    """A connection by KUBECONFIG, or by the pod's service account."""
+    """A connection by KUBECONFIG, or by the pod's service account. Raises NoCredentials."""
     configuration = client.Configuration()
-    try:
-        await config.load_kube_config(client_configuration=configuration)
-    except config.ConfigException:
-        config.load_incluster_config(client_configuration=configuration)
+    await _load(configuration)
     # Watches and long lists share the pool with short calls; the default of 100 sockets would queue them.
     configuration.connection_pool_maxsize = 0
     async with client.ApiClient(configuration) as api_client:
         yield KubernetesApi(api_client)
 
 
+async def _load(configuration: client.Configuration) -> None:
+    try:
+        await config.load_kube_config(client_configuration=configuration)
+    except config.ConfigException as outside:
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException as inside:
+            raise NoCredentials(
+                f"No way to the API server: set KUBECONFIG to a usable file ({outside}), or run in a pod ({inside})."
+            ) from None
+
+
+async def cluster_id_patiently(api: KubernetesApi) -> str:
+    """`cluster_id`, however long the API server takes to come up or to grant the right."""
+    while True:
+        try:
+            return await cluster_id(api)
+        except KubernetesError as error:
+            _log.warning("the API server does not serve yet", error=str(error))
+            await asyncio.sleep(_RETRY_S)
+
+
 async def cluster_id(api: KubernetesApi) -> str:
-    """What tells this cluster from others that share a bucket: the uid of kube-system, which lives as long as it does."""
+    """What tells this cluster from others that share a bucket: the uid of kube-system, which lives as long."""
     return str((await api.get(NAMESPACES, "kube-system"))["metadata"]["uid"])

@@ -58,9 +58,7 @@ WATCH_LAST_ACTIVITY = Gauge(
     ["resource"],
     registry=REGISTRY,
 )
-MANAGED_NAMESPACES = Gauge(
-    f"{PREFIX}_managed_namespaces", "Namespaces that hold Operations.", registry=REGISTRY
-)
+MANAGED_NAMESPACES = Gauge(f"{PREFIX}_managed_namespaces", "Namespaces that hold Operations.", registry=REGISTRY)
 
 
 def engine_version() -> str:

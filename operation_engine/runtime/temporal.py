@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 import temporalio.api.common.v1
-from temporalio.api.enums.v1 import IndexedValueType, WorkflowExecutionStatus
 import temporalio.api.failure.v1
 import temporalio.api.operatorservice.v1 as operator_api
 import temporalio.api.workflowservice.v1 as service_api
 from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType, WorkflowExecutionStatus
 from temporalio.client import Client
 from temporalio.contrib.pydantic import PydanticPayloadConverter, ToJsonOptions
 from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
@@ -156,7 +156,8 @@ async def set_up(settings: Settings) -> list[str]:
             )
         )
         done.append(f"search attributes {', '.join(missing)}")
-    while await missing_search_attributes(client):  # a new namespace takes a moment to know them
+    # A new namespace takes a moment to know them, and tells nobody.
+    while await missing_search_attributes(client):  # noqa: ASYNC110
         await asyncio.sleep(0.2)
     return done
 
