@@ -33,6 +33,9 @@ class KwokNode:
             site.program("kwok"),
             f"--kubeconfig={site.layout.kubeconfig('kwok')}",
             "--manage-all-nodes=true",
+            # Without a lease kube-controller-manager takes the node for dead every 50 s, and no kubelet says its pods
+            # are ready again.
+            "--node-lease-duration-seconds=40",
             "--cidr=10.1.0.0/16",
             f"--node-ip={LOOPBACK}",
             f"--server-address={LOOPBACK}:{site.port('kwok')}",
