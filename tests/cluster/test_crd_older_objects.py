@@ -14,14 +14,16 @@ from support.kube import Kubectl, backup
 from operation_engine.crds.definitions import definitions
 
 GROUP = "older.vworkspace.test"
-RESOURCE = f"operations.{GROUP}"
+RESOURCE = f"olderoperations.{GROUP}"
+# Names of their own: kubectl remembers for the rest of the session which group `operation` belongs to.
+NAMES = {"kind": "OlderOperation", "plural": "olderoperations", "singular": "olderoperation"}
 
 
 def copied_crd() -> dict[str, Any]:
     crd = deepcopy(definitions()[0])
     crd["metadata"]["name"] = RESOURCE
     crd["spec"]["group"] = GROUP
-    crd["spec"]["names"] = {"kind": "Operation", "plural": "operations", "singular": "operation"}
+    crd["spec"]["names"] = NAMES
     return crd
 
 
@@ -34,6 +36,10 @@ def bare_crd() -> dict[str, Any]:
     # A field can be selected only if the schema knows it.
     del crd["spec"]["versions"][0]["selectableFields"]
     return crd
+
+
+def manifest(namespace: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return backup(namespace, name, **spec) | {"apiVersion": f"{GROUP}/v1alpha1", "kind": NAMES["kind"]}
 
 
 def apply_crd(kubectl: Kubectl, crd: dict[str, Any]) -> None:
@@ -60,8 +66,7 @@ def older(kubectl: Kubectl, namespace: str) -> Iterator[str]:
     """The namespace of Operations that were created without any rule, under the CRD of today."""
     apply_crd(kubectl, bare_crd())
     for name, spec in (OLDER | MISTYPED).items():
-        manifest = backup(namespace, name, **spec) | {"apiVersion": f"{GROUP}/v1alpha1"}
-        kubectl("create", "-f", "-", input=json.dumps(manifest))
+        kubectl("create", "-f", "-", input=json.dumps(manifest(namespace, name, spec)))
     apply_crd(kubectl, copied_crd())
     _await_rules(kubectl, namespace)
     yield namespace
@@ -70,7 +75,7 @@ def older(kubectl: Kubectl, namespace: str) -> Iterator[str]:
 
 def _await_rules(kubectl: Kubectl, namespace: str) -> None:
     """The API server serves a changed schema a moment later."""
-    wrong = json.dumps(backup(namespace, "new", type="Restore") | {"apiVersion": f"{GROUP}/v1alpha1"})
+    wrong = json.dumps(manifest(namespace, "new", {"type": "Restore"}))
     for _ in range(200):
         if kubectl("create", "--dry-run=server", "-f", "-", input=wrong, check=False).returncode != 0:
             return

@@ -8,6 +8,8 @@ import pytest
 from support.kube import Kubectl
 from support.kube import backup as operation
 
+from operation_engine.domain.resources.operation import Operation
+
 APPLICATION = {"apiVersion": "apps.vworkspace.io/v1alpha1", "kind": "ApplicationInstance", "name": "shop"}
 RESTORE = {"type": "Restore", "parameters": {"backupName": "old"}}
 UPGRADE = {"type": "Upgrade", "targetRef": APPLICATION, "parameters": {"targetVersion": "1.2.3"}}
@@ -116,12 +118,15 @@ GOOD = {
 
 
 @pytest.mark.parametrize("spec", GOOD.values(), ids=GOOD)
-def test_a_good_operation_is_taken_as_it_is(kubectl: Kubectl, namespace: str, spec: dict[str, Any]) -> None:
+def test_a_good_operation_is_taken_as_it_is_and_can_be_read(
+    kubectl: Kubectl, namespace: str, spec: dict[str, Any]
+) -> None:
     answer = created(kubectl, namespace, spec)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
-    kept = json.loads(answer.stdout)["spec"]
-    assert {key: kept[key] for key in spec} == spec
+    kept = json.loads(answer.stdout)
+    assert {key: kept["spec"][key] for key in spec} == spec
+    assert Operation.from_api(kept).spec.type == kept["spec"]["type"]
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
