@@ -1,0 +1,221 @@
+"""Runs of workflows: started as the controller starts them, ended, and looked at from every side a user has."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from support.memory import OPERATIONS, MemoryApi, managed_namespace
+from support.scripted import Script, Scripted, ScriptedVelero
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.failures import Failures
+from activities.operations import OperationActivities
+from controller.decide import Start, decide, see
+from controller.starter import Starter
+from operation_engine.domain.identity import OperationRef, workflow_id
+from operation_engine.domain.resources.conditions import ConditionStatus, ConditionType
+from operation_engine.domain.resources.operation import API_VERSION, Operation
+from operation_engine.domain.resources.operation_status import OperationStatus, StepState
+from operation_engine.domain.search import PHASE, SEARCH_ATTRIBUTES
+from operation_engine.records.announcer import Announcer
+from operation_engine.records.events import EventWriter
+from operation_engine.records.operations import OperationStore
+from operation_engine.runtime.kubernetes import NAMESPACES
+from operation_engine.runtime.temporal import DATA_CONVERTER, Runs
+from operation_engine.worker import WORKFLOWS
+
+TEMPORAL = Path(__file__).parents[2] / ".venv/bin/temporal"
+TASK_QUEUE = "operations"
+UI = "http://127.0.0.1:8233"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An Operation whose workflow has ended, as its readers see it."""
+
+    ref: OperationRef
+    status: OperationStatus
+    history: tuple[OperationStatus, ...]
+    """Every status that was ever written, in order."""
+    events: tuple[dict[str, Any], ...]
+    failure: ApplicationError | None
+    result: OperationStatus | None
+    details: str
+    """What the Temporal UI shows under Current details."""
+    shown_phase: str
+    """The search attribute that lists are filtered by."""
+
+    def condition(self, type_: ConditionType) -> tuple[ConditionStatus, str] | None:
+        return next(((c.status, c.reason) for c in self.status.conditions if c.type == type_), None)
+
+    @property
+    def steps(self) -> dict[str, StepState]:
+        return {step.name: step.state for step in self.status.steps}
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reasons that the status gave, each once, in order."""
+        found: list[str] = []
+        for status in self.history:
+            if status.reason is not None and status.reason not in found:
+                found.append(status.reason)
+        return found
+
+    @property
+    def event_reasons(self) -> list[str]:
+        return [event["reason"] for event in self.events]
+
+
+class Stage:
+    """A Temporal server, a worker and an API server in memory; tests put Operations on it."""
+
+    def __init__(self, environment: WorkflowEnvironment) -> None:
+        self.environment = environment
+        self.client: Client = environment.client
+        self.api = MemoryApi()
+        self.scripts: dict[str, Script] = {}
+        announcer = Announcer(EventWriter(self.api))  # type: ignore[arg-type]
+        self.store = OperationStore(self.api, Runs(self.client), announcer, self.client.namespace, UI)  # type: ignore[arg-type]
+        self.api.put(NAMESPACES, managed_namespace("shop"))
+        self.api.put(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "foreign"}})
+
+    def workers(self, workflows: Sequence[type] = WORKFLOWS) -> tuple[Worker, Worker]:
+        """A worker for each task queue, with the product's own translation of failures."""
+        operations = OperationActivities(self.api, self.store, require_managed_namespace=True)  # type: ignore[arg-type]
+        velero = ScriptedVelero(self.store, self.scripts)
+        own = [operations.claim_operation, operations.admit_operation, operations.write_report]
+        interceptors = [Failures(), Scripted(self.scripts)]
+        return (
+            Worker(
+                self.client,
+                task_queue=TASK_QUEUE,
+                workflows=workflows,
+                activities=[*own, *velero.short],
+                interceptors=interceptors,
+            ),
+            Worker(self.client, task_queue=f"{TASK_QUEUE}-waits", activities=velero.waits, interceptors=interceptors),
+        )
+
+    async def start(self, script: Script, manifest: dict[str, Any]) -> WorkflowHandle[Any, OperationStatus]:
+        """Put an Operation there and start its workflow as the controller would."""
+        operation = Operation.from_api(self.api.put(OPERATIONS, manifest))
+        decision = decide(see(operation))
+        assert isinstance(decision, Start)
+        id_ = workflow_id(decision.ref)
+        self.scripts[id_] = script
+        await Starter(self.client, TASK_QUEUE).start(decision)
+        return self.client.get_workflow_handle(id_, result_type=OperationStatus)
+
+    async def run(self, script: Script | None = None, **parts: Any) -> Ended:
+        """A Backup Operation from its start to its end, with what every Operation promises checked on the way."""
+        manifest = backup(**parts)
+        handle = await self.start(script or Script(), manifest)
+        ended = await self.ended(handle, manifest)
+        check_promises(ended)
+        return ended
+
+    async def ended(self, handle: WorkflowHandle[Any, OperationStatus], manifest: dict[str, Any]) -> Ended:
+        result, failure = await _outcome(handle)
+        meta = manifest["metadata"]
+        live = await self.api.get(OPERATIONS, meta["name"], meta["namespace"])
+        description = await handle.describe()
+        metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+        return Ended(
+            ref=OperationRef(namespace=meta["namespace"], name=meta["name"], uid=meta["uid"]),
+            status=Operation.from_api(live).status,
+            history=tuple(self.api.statuses[meta["uid"]]),
+            events=tuple(self.api.events(meta["uid"])),
+            failure=failure,
+            result=result,
+            details=metadata.current_details,
+            shown_phase=description.typed_search_attributes[SearchAttributeKey.for_keyword(PHASE)],
+        )
+
+    async def history_of(self, ref: OperationRef) -> WorkflowHistory:
+        return await self.client.get_workflow_handle(workflow_id(ref)).fetch_history()
+
+
+async def _outcome(
+    handle: WorkflowHandle[Any, OperationStatus],
+) -> tuple[OperationStatus | None, ApplicationError | None]:
+    try:
+        return await handle.result(), None
+    except WorkflowFailureError as error:
+        description = await handle.describe()
+        assert description.raw_info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED
+        assert isinstance(error.cause, ApplicationError)
+        return None, error.cause
+
+
+def backup(name: str = "backup", namespace: str = "shop", **parts: Any) -> dict[str, Any]:
+    """A Backup Operation of a namespace; `parameters`, `policy` and other parts of the spec by name."""
+    labels = parts.pop("labels", {})
+    target = parts.pop("target", {"apiVersion": "v1", "kind": "Namespace", "name": namespace})
+    meta = {"name": name, "namespace": namespace, "uid": str(uuid4()), "generation": 1, "labels": labels}
+    spec = {"type": "Backup", "targetRef": target, **parts}
+    return {"apiVersion": API_VERSION, "kind": "Operation", "metadata": meta, "spec": spec}
+
+
+def check_promises(ended: Ended) -> None:
+    """What holds for every Operation that ended, whatever the way."""
+    status = ended.status
+    assert status.phase.terminal
+    assert status.finished_at is not None
+    assert ended.shown_phase == str(status.phase)
+    _check_story(ended)
+    _check_details(ended)
+    if ended.failure is not None:
+        assert (ended.failure.type, status.phase) == (status.reason, "Failed")
+    else:
+        assert ended.result == status
+
+
+def _check_story(ended: Ended) -> None:
+    """Numbers only grow, no Event is told twice, progress never goes back within an attempt, nothing grows too large."""
+    numbers = [int(event["metadata"]["name"].rpartition(".")[2]) for event in ended.events]
+    assert numbers == sorted(set(numbers))
+    assert not numbers or numbers[-1] <= ended.status.seq
+    before = OperationStatus()
+    for status in ended.history:
+        assert status.seq >= before.seq
+        if status.attempt == before.attempt and status.progress and before.progress:
+            assert (status.progress.percent or 0) >= (before.progress.percent or 0)
+        assert status.phase == "Succeeded" or (status.progress or before.progress) is None or percent(status) < 100
+        assert len(json.dumps(status.to_api())) < 32 * 1024
+        before = status
+
+
+def percent(status: OperationStatus) -> int:
+    return (status.progress.percent if status.progress else None) or 0
+
+
+def _check_details(ended: Ended) -> None:
+    """The UI's page shows the very steps that the status holds."""
+    assert ended.details.startswith(f"**{ended.status.phase}** · `{ended.status.reason}`")
+    for step in ended.status.steps:
+        assert f"| {step.name} | {step.state} |" in ended.details
+
+
+@asynccontextmanager
+async def stage() -> AsyncIterator[Stage]:
+    """A stage for the block's length; everything on it is stopped at its end."""
+    environment = await WorkflowEnvironment.start_time_skipping_v2(
+        data_converter=DATA_CONVERTER,
+        search_attributes=[SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTES],
+        dev_server_existing_path=str(TEMPORAL),
+        dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
+    )
+    try:
+        yield Stage(environment)
+    finally:
+        await environment.shutdown()
