@@ -16,6 +16,7 @@ from operation_engine.domain.velero import BackupObservation, BackupPhase
 # with the work itself, so this alone is tried again without asking anybody.
 _RESTART_MARKS = ("found a backup with status", "during the server starting")
 _PVC = "v1/PersistentVolumeClaim"
+_NAMESPACE = "v1/Namespace"
 
 
 class Outcome(StrEnum):
@@ -63,6 +64,11 @@ class BackupContents(ApiModel):
     @property
     def item_count(self) -> int:
         return sum(len(names) for names in (self.resources or {}).values())
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Velero takes the Namespace along whatever was selected: alone it is nothing."""
+        return not any(names for kind, names in (self.resources or {}).items() if kind != _NAMESPACE)
 
     @property
     def holds_claims(self) -> bool:
@@ -127,7 +133,7 @@ def contents_verdict(observation: BackupObservation, contents: BackupContents, v
             f"The resource list of Velero Backup {name} cannot be read from its storage location, "
             "so nobody can say what a restore would bring back. Check the bucket, then create a new Operation.",
         )
-    if contents.item_count == 0 or observation.items_done == 0:
+    if contents.holds_nothing or observation.items_done == 0:
         return _failed(
             Reason.VERIFICATION_FAILED,
             f"Velero Backup {name} holds nothing. "
