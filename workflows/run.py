@@ -181,7 +181,8 @@ class OperationRun:
         else:
             self.next = lifecycle.enter(failed, Life.FAILED, stop.reason, stop.message, now)
         await self.write()
-        raise ApplicationError(stop.message, type=str(stop.reason), non_retryable=True)
+        # Without a cause: the UI would show the sentence a second time, with a traceback.
+        raise ApplicationError(stop.message, type=str(stop.reason), non_retryable=True) from None
 
     async def succeed(self, reason: Reason, message: str) -> OperationStatus:
         """Write the end; the status is the workflow's result."""

@@ -4,33 +4,44 @@ Set by workflows after each report. Traps of that page (measured): quotes outsid
 rendered, text above 16 KB is slow; so foreign text goes into code spans, and everything is bounded.
 """
 
-from datetime import datetime
-
-from operation_engine.domain.resources.operation_status import OperationStatus, Step
+from operation_engine.domain.resources.operation_status import OperationStatus, Phase, Step, StepState
 
 MAX_DETAILS = 16_000
+_EYE_CATCHING = (StepState.RUNNING, StepState.WAITING, StepState.FAILED)
+_AGAIN = (
+    "This Operation has ended and does not run again. To try again, apply its manifest, mended, under another name."
+)
 
 
 def current_details(status: OperationStatus) -> str:
-    """Phase and reason first, then the message, the outputs and the step table."""
+    """Phase and reason first, then the message, what to do, the outputs and the steps."""
     parts = [
         f"**{status.phase}** · {_code(status.reason or '-')} · attempt {max(status.attempt, 1)}",
         _code(status.message) if status.message else "",
+        _AGAIN if status.phase == Phase.FAILED else "",
         _outputs(status),
-        _table(status),
+        "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(status.steps, 1)),
         "Press R to refresh.",
     ]
     return "\n\n".join(part for part in parts if part)[:MAX_DETAILS]
 
 
-def _table(status: OperationStatus) -> str:
-    rows = ["| Step | State | Started | Took | |", "|---|---|---|---|---|"]
-    return "\n".join(rows + [_row(step) for step in status.steps])
+def _step(step: Step) -> str:
+    """A list, not a table: that page is narrow, and its tables have no space between columns."""
+    line = " · ".join(part for part in (step.name, str(step.state), _when(step)) if part)
+    if step.state in _EYE_CATCHING:
+        line = f"**{line}**"
+    # The backslash ends the line, and the indentation keeps the message in its item.
+    return f"{line}\\\n   {_code(step.message)}" if step.message else line
 
 
-def _row(step: Step) -> str:
-    message = _code(step.message) if step.message else ""
-    return f"| {step.name} | {step.state} | {_clock(step.started_at)} | {_took(step)} | {message} |"
+def _when(step: Step) -> str:
+    """How long an ended step took; since when another one has been going on."""
+    if step.started_at is None:
+        return ""
+    if step.finished_at is None:
+        return f"since {step.started_at:%H:%M:%S} UTC"
+    return f"{(step.finished_at - step.started_at).total_seconds():.1f} s"
 
 
 def _outputs(status: OperationStatus) -> str:
@@ -38,16 +49,6 @@ def _outputs(status: OperationStatus) -> str:
         return ""
     values = {k: v for k, v in status.outputs.to_api().items() if isinstance(v, str)}
     return "\n".join(f"- {key}: {_code(value)}" for key, value in values.items())
-
-
-def _clock(moment: datetime | None) -> str:
-    return moment.strftime("%H:%M:%S UTC") if moment else ""
-
-
-def _took(step: Step) -> str:
-    if step.started_at is None or step.finished_at is None:
-        return ""
-    return f"{(step.finished_at - step.started_at).total_seconds():.1f} s"
 
 
 def _code(text: str) -> str:
