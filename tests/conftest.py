@@ -57,7 +57,8 @@ def engine_processes(cluster: LocalCluster, engine_kubeconfig: Path) -> Iterator
         yield engine
     finally:
         for name in ("controller", "worker"):
-            engine.stop(name)
+            if engine.running(name):
+                engine.stop(name)
 
 
 @pytest.fixture
