@@ -37,11 +37,14 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(running_engine: Engine, kubectl: Kubectl, operations: Operations, shared_namespace: str) -> Ended:
+def ended(
+    running_engine: Engine, kubectl: Kubectl, operations: Operations, temporal: Temporal, shared_namespace: str
+) -> Ended:
     kubectl.apply(config_map(shared_namespace, "settings"), secret(shared_namespace, "keys"))
     history = History(kubectl, shared_namespace)
     kubectl.apply(backup(shared_namespace))
     operation = operations.await_end(shared_namespace)
+    temporal.await_end(workflow_id(operation))
     statuses = history.statuses("backup")
     return Ended(operation, statuses, operations.events(shared_namespace, operation["metadata"]["uid"]))
 

@@ -1,4 +1,4 @@
-"""Temporal as a person meets it, through its own command line: what became of a workflow, Reset, Start Like This One."""
+"""Temporal as a person meets it, through its own command line: what became of a workflow, and Reset."""
 
 import json
 import os
@@ -47,7 +47,8 @@ class Temporal:
         return Run(workflow_id, own, info.get("firstRunId") or own, status, length)
 
     def failure(self, workflow_id: str, run_id: str | None = None) -> Failure | None:
-        """How a run that has ended failed, or None where it did not."""
+        """Wait for the end of a run: how it failed, or None where it did not."""
+        self.await_end(workflow_id, run_id)
         last = self.events(workflow_id, run_id)[-1]
         failed = last.get("workflowExecutionFailedEventAttributes")
         if failed is None:
@@ -85,13 +86,13 @@ class Temporal:
         started = self._call("start", *_named(workflow_id, None), *like, "--id-reuse-policy", "AllowDuplicate")
         return str(json.loads(started.stdout)["runId"])
 
-    def await_end(self, workflow_id: str, run_id: str) -> None:
-        """Wait until a run has ended, whichever way."""
+    def await_end(self, workflow_id: str, run_id: str | None = None) -> None:
+        """Wait until a run has ended, whichever way: later than its last status, for Events are told after that."""
         self._call("result", *_named(workflow_id, run_id), check=False)
 
     def _call(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = ["temporal", "workflow", *args, "--output", "json"]
-        done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=90)
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=90, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

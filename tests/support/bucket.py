@@ -1,0 +1,37 @@
+"""What the bucket holds of a Velero Backup, read past Velero."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from minio import Minio
+
+
+class Bucket:
+    """The S3 bucket of a cluster."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        endpoint = urlsplit(env["S3_ENDPOINT"])
+        self._name = env["S3_BUCKET"]
+        self._client = Minio(
+            endpoint.netloc,
+            access_key=env["AWS_ACCESS_KEY_ID"],
+            secret_key=env["AWS_SECRET_ACCESS_KEY"],
+            secure=endpoint.scheme == "https",
+            region=env["AWS_REGION"],
+        )
+
+    def contents(self, backup: str) -> dict[str, list[str]]:
+        """`group/version/Kind` to `namespace/name`."""
+        answer = self._client.get_object(self._name, f"backups/{backup}/{backup}-resource-list.json.gz")
+        try:
+            found: dict[str, list[str]] = json.loads(gzip.decompress(answer.read()))
+        finally:
+            answer.close()
+            answer.release_conn()
+        return found
+
+    def remove(self, backup: str, artefact: str) -> None:
+        """Lose one artefact, such as `resource-list.json.gz`."""
+        self._client.remove_object(self._name, f"backups/{backup}/{backup}-{artefact}")
