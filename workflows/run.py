@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
@@ -180,7 +180,11 @@ class OperationRun:
             self.next = lifecycle.refuse(failed, stop.reason, stop.message, now)
         else:
             self.next = lifecycle.enter(failed, Life.FAILED, stop.reason, stop.message, now)
-        await self.write()
+        try:
+            await self.write()
+        except (Stop, TimedOut) as unwritten:
+            # The run must end all the same: an exception that is no failure would be tried again for ever.
+            workflow.logger.error(f"the end could not be written: {unwritten}")
         # Without a cause: the UI would show the sentence a second time, with a traceback.
         raise ApplicationError(stop.message, type=str(stop.reason), non_retryable=True) from None
 
@@ -208,8 +212,9 @@ async def _guarded(verb: Callable[..., Any], request: Any, **options: Any) -> An
 
 
 def _translated(error: ActivityError) -> Exception:
+    """Temporal ends the tries with whatever the last one died of: only the retry state tells that the bound passed."""
     cause = error.cause
-    if isinstance(cause, ActivityTimeout) and cause.type == TimeoutType.SCHEDULE_TO_CLOSE:
+    if error.retry_state == RetryState.TIMEOUT or isinstance(cause, ActivityTimeout):
         return TimedOut(_last_words(cause))
     if isinstance(cause, ApplicationError):
         if cause.type == FENCED:
@@ -218,6 +223,8 @@ def _translated(error: ActivityError) -> Exception:
     return error
 
 
-def _last_words(error: ActivityTimeout) -> str:
+def _last_words(error: BaseException | None) -> str:
     """What the last try died of, where there was one."""
-    return str(error.cause) if error.cause is not None else str(error)
+    if isinstance(error, ActivityTimeout) and error.cause is not None:
+        error = error.cause
+    return lifecycle.bounded(error.message if isinstance(error, ApplicationError) else str(error))

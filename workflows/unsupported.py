@@ -2,7 +2,7 @@
 
 from temporalio import workflow
 
-from workflows.run import OperationRun, Stop
+from workflows.run import OperationRun, Stop, TimedOut
 
 with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.identity import OperationRef
@@ -28,4 +28,7 @@ class UnsupportedWorkflow:
             )
         except Stop as stop:
             await operation.fail(stop)
+            raise
+        except TimedOut as bound:
+            await operation.fail(Stop(Reason.ENGINE_UNAVAILABLE, f"An outside system did not answer in time: {bound}"))
             raise
