@@ -30,7 +30,9 @@ def allocate(
         run_id=run_id,
         started_at=now,
     )
-    return status.model_copy(update={"attempt": number, "attempts": _kept((*status.attempts, attempt))})
+    # Progress is the attempt's: it may not go backwards within one, and begins anew with the next.
+    fresh = {"attempt": number, "attempts": _kept((*status.attempts, attempt)), "progress": None}
+    return status.model_copy(update=fresh)
 
 
 def _cause(asked: AttemptCause, number: int, *, unexpected: bool) -> AttemptCause:
@@ -52,6 +54,15 @@ def merge(live: tuple[Attempt, ...], reported: tuple[Attempt, ...]) -> tuple[Att
         if old is None or old.outcome is None:
             by_number[attempt.number] = attempt
     return _kept(tuple(by_number[n] for n in sorted(by_number)))
+
+
+def rejoined(live: OperationStatus, wanted: OperationStatus) -> OperationStatus:
+    """What a run reports, with the attempt it may not have heard of: the activity that began it never answered."""
+    number = max(live.attempt, wanted.attempt)
+    joined = wanted.model_copy(update={"attempt": number, "attempts": merge(live.attempts, wanted.attempts)})
+    if joined.finished_at is None:
+        return joined
+    return conclude(joined, str(joined.phase), joined.reason or "", joined.finished_at)
 
 
 def conclude(status: OperationStatus, outcome: str, reason: str, now: datetime) -> OperationStatus:

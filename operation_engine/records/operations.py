@@ -141,6 +141,9 @@ class OperationStore:
             return await self._taken_over(own, stored, amend)
         if live.seq == report.follows:
             return report.model_copy(update={"status": _continued(live, amend(live))})
+        if report.follows < live.seq < report.status.seq:
+            # An activity of this run entered its step and failed after that: its write stands, its answer never came.
+            return _numbered(live, _continued(live, attempts.rejoined(live, amend(live))))
         return None
 
     async def _taken_over(self, own: RunIdentity, stored: Stored, amend: Amend) -> StatusReport:
