@@ -27,7 +27,7 @@ class Claimed(ApiModel):
     type: OperationType
     target: str
     partial_failure: PartialFailure
-    clocks: Clocks | None
+    clocks: Clocks | None = None
     """None where a duration does not parse; admission says which."""
     volumes_wanted: bool
 
@@ -74,7 +74,7 @@ class Followed(ApiModel):
     """The Backup in its new phase; None = it is gone."""
 
     status: OperationStatus
-    observation: BackupObservation | None
+    observation: BackupObservation | None = None
 
 
 class VerifyRequest(StepRequest):
