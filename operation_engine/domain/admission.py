@@ -16,6 +16,7 @@ from operation_engine.domain.resources.reasons import Reason
 
 # What is built; every other type and engine is accepted by the schema and refused here, by name.
 BUILT = {OperationType.BACKUP: Engine.VELERO}
+TARGET_KINDS = ("ApplicationInstance", "Namespace")
 MANAGED_LABELS = (identity.MANAGED_BY_LABEL, "managed-by")
 
 
@@ -169,6 +170,11 @@ def _managed(operation: Operation, facts: Facts) -> Gate | None:
 
 def _target(operation: Operation, facts: Facts) -> Gate | None:
     target, namespace = operation.spec.target_ref, operation.metadata.namespace
+    if target.kind not in TARGET_KINDS:
+        return refuse(
+            Reason.VALIDATION_FAILED,
+            f"spec.targetRef.kind is {target.kind}: an Operation works on one of {', '.join(TARGET_KINDS)}.",
+        )
     if target.kind == "Namespace" and target.name != namespace:
         return refuse(
             Reason.VALIDATION_FAILED,
