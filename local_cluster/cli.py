@@ -68,7 +68,9 @@ def up(state_dir: str, fresh: bool, new_ports: bool) -> None:
 def down(state_dir: str) -> None:
     """End every process of the cluster; what it keeps stays for the next `up`."""
     with _spoken_errors():
-        _cluster(state_dir).down()
+        cluster = _cluster(state_dir)
+        cluster.down()
+    click.echo(f"no process of the cluster in {cluster.layout.root} runs any more", err=True)
 
 
 @local.command()
@@ -135,7 +137,7 @@ def logs(state_dir: str, name: str, follow: bool, lines: int) -> None:
 
 def _follow(path: Path) -> None:
     """Print what is appended; a log that was rotated is read from its new beginning."""
-    offset = path.stat().st_size
+    offset = path.stat().st_size if path.exists() else 0
     while True:
         size = path.stat().st_size if path.exists() else 0
         if size != offset:
@@ -173,7 +175,7 @@ def stop(state_dir: str, name: str) -> None:
         _cluster(state_dir).stop(name)
 
 
-@local.command(context_settings={"ignore_unknown_options": True})
+@local.command()
 @_state_dir
 @click.argument("name")
 @click.option("--env", "settings", multiple=True, metavar="K=V", help="Add to its environment.")

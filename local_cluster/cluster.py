@@ -177,16 +177,9 @@ class LocalCluster:
         )
 
     def _token(self, namespace: str, name: str) -> str:
-        command = [
-            "kubectl",
-            "create",
-            "token",
-            name,
-            f"--namespace={namespace}",
-            f"--duration={_YEAR}",
-        ]
+        kubectl = str(catalogue.packaged_programs()["kubectl"])
         answer = subprocess.run(
-            [str(self.layout.bin / "kubectl"), *command[1:]],
+            [kubectl, "create", "token", name, f"--namespace={namespace}", f"--duration={_YEAR}"],
             env={**os.environ, **self.env()},
             capture_output=True,
             text=True,

@@ -40,6 +40,7 @@ def _storage_arguments(site: Site) -> tuple[str, ...]:
         "-webdav=false",
         "-admin.ui=false",
         "-master.telemetry=false",
+        "-volume.preStopSeconds=0",  # there is no other server that would take over meanwhile
     )
 
 
