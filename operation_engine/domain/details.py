@@ -28,7 +28,7 @@ def current_details(status: OperationStatus) -> str:
 
 def _step(step: Step) -> str:
     """A list, not a table: that page is narrow, and its tables have no space between columns."""
-    line = " · ".join(part for part in (step.name, str(step.state), _when(step)) if part)
+    line = f"{step.name} · {step.state}{_when(step)}"
     if step.state in _EYE_CATCHING:
         line = f"**{line}**"
     # The backslash ends the line, and the indentation keeps the message in its item.
@@ -40,8 +40,8 @@ def _when(step: Step) -> str:
     if step.started_at is None:
         return ""
     if step.finished_at is None:
-        return f"since {step.started_at:%H:%M:%S} UTC"
-    return f"{(step.finished_at - step.started_at).total_seconds():.1f} s"
+        return f" since {step.started_at:%H:%M:%S} UTC"
+    return f" in {(step.finished_at - step.started_at).total_seconds():.1f} s"
 
 
 def _outputs(status: OperationStatus) -> str:
