@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-from workflows.run import OperationRun, Stop, TimedOut
+from workflows.run import OperationRun, Stop, TimedOut, to_the_end
 
 with workflow.unsafe.imports_passed_through():
     from activities.requests import (
@@ -54,18 +54,15 @@ class BackupWorkflow:
     async def run(self, ref: OperationRef) -> OperationStatus:
         """The final status; fails with the reason as the failure's type."""
         operation = OperationRun(ref)
-        try:
-            await operation.claim(list(BackupStep))
-            await operation.admit(BackupStep.ADMIT)
-            # Approval and readiness are asked for here, and the namespace's lock is taken after them.
-            location = await _storage_location(operation)
-            return await _Backup(operation, location).run()
-        except Stop as stop:
-            await operation.fail(stop)
-            raise
-        except TimedOut as bound:
-            await operation.fail(Stop(Reason.ENGINE_UNAVAILABLE, f"An outside system did not answer in time: {bound}"))
-            raise
+        return await to_the_end(operation, _runbook(operation))
+
+
+async def _runbook(operation: OperationRun) -> OperationStatus:
+    await operation.claim(list(BackupStep))
+    await operation.admit(BackupStep.ADMIT)
+    # Approval and readiness are asked for here, and the namespace's lock is taken after them.
+    location = await _storage_location(operation)
+    return await _Backup(operation, location).run()
 
 
 async def _storage_location(operation: OperationRun) -> str:

@@ -4,9 +4,9 @@ A workflow reads as a runbook because this holds the mechanics: each step's acti
 with, gives back the status as it stands, and the UI is told the same at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
@@ -26,8 +26,6 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.report import StatusReport
     from operation_engine.domain.resources.operation_status import OperationStatus, StepState
     from operation_engine.domain.resources.reasons import Reason
-
-T = TypeVar("T")
 
 CALL = timedelta(seconds=45)
 """One try of a short call; a worker that was killed in it is noticed after this."""
@@ -131,7 +129,7 @@ class OperationRun:
 
     def written(self, status: OperationStatus) -> None:
         """This status stands now: go on from it, and show it in the UI."""
-        if status.phase != self.status.phase or not self.status.steps:
+        if status.phase != self.status.phase:
             workflow.upsert_search_attributes([_PHASE.value_set(str(status.phase))])
         self.status = self.next = status
         workflow.set_current_details(current_details(status))
@@ -154,12 +152,14 @@ class OperationRun:
         self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta = CALL_WITHIN
     ) -> Any:
         """A short call: tried again on transient errors for as long as `within`. Raises Stop, TimedOut."""
+        self._show_next()
         return await _guarded(
             verb, request, summary=summary, start_to_close_timeout=CALL, schedule_to_close_timeout=within
         )
 
     async def follow(self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta) -> Any:
         """A long wait, on its own queue so that it starves no short call. Raises Stop, TimedOut."""
+        self._show_next()
         return await _guarded(
             verb,
             request,
@@ -171,7 +171,11 @@ class OperationRun:
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
 
-    async def fail(self, stop: Stop) -> None:
+    def _show_next(self) -> None:
+        """An activity may take long: the UI tells what it enters with, not what was before it."""
+        workflow.set_current_details(current_details(self.next))
+
+    async def fail(self, stop: Stop) -> NoReturn:
         """Write the end, and end the workflow as failed with the reason as the failure's type."""
         now = self.now()
         failed = steps.skip_rest(steps.fail_current(self.next, now, stop.message))
@@ -190,10 +194,14 @@ class OperationRun:
 
     async def succeed(self, reason: Reason, message: str) -> OperationStatus:
         """Write the end; the status is the workflow's result."""
-        now = self.now()
+        now, unended = self.now(), self.next
         done = attempts.conclude(self.next, "Succeeded", str(reason), now)
         self.next = lifecycle.enter(done, Life.SUCCEEDED, reason, message, now)
-        await self.write()
+        try:
+            await self.write()
+        except (Stop, TimedOut):
+            self.next = unended  # a success that cannot be written is none: the end is told as failed
+            raise
         return self.status
 
     @staticmethod
@@ -201,6 +209,17 @@ class OperationRun:
         """Workflow time in whole milliseconds, as a status keeps it."""
         now = workflow.now()
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+async def to_the_end(operation: OperationRun, runbook: Awaitable[OperationStatus]) -> OperationStatus:
+    """The runbook's result; whatever stops it is written down as the Operation's end, and fails the workflow."""
+    try:
+        return await runbook
+    except Stop as stop:
+        end = stop
+    except TimedOut as bound:
+        end = Stop(Reason.ENGINE_UNAVAILABLE, f"An outside system did not answer in time: {bound}")
+    return await operation.fail(end)
 
 
 async def _guarded(verb: Callable[..., Any], request: Any, **options: Any) -> Any:

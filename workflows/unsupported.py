@@ -2,7 +2,7 @@
 
 from temporalio import workflow
 
-from workflows.run import OperationRun, Stop, TimedOut
+from workflows.run import OperationRun, Stop, to_the_end
 
 with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.identity import OperationRef
@@ -20,15 +20,10 @@ class UnsupportedWorkflow:
     async def run(self, ref: OperationRef) -> OperationStatus:
         """Never returns: fails with UnsupportedOperation, or with what else is wrong."""
         operation = OperationRun(ref)
-        try:
-            await operation.claim([ADMIT])
-            await operation.admit(ADMIT)
-            raise Stop(
-                Reason.UNSUPPORTED_OPERATION, f"spec.type {operation.facts.type} is not built yet.", refused=True
-            )
-        except Stop as stop:
-            await operation.fail(stop)
-            raise
-        except TimedOut as bound:
-            await operation.fail(Stop(Reason.ENGINE_UNAVAILABLE, f"An outside system did not answer in time: {bound}"))
-            raise
+        return await to_the_end(operation, _runbook(operation))
+
+
+async def _runbook(operation: OperationRun) -> OperationStatus:
+    await operation.claim([ADMIT])
+    await operation.admit(ADMIT)
+    raise Stop(Reason.UNSUPPORTED_OPERATION, f"spec.type {operation.facts.type} is not built yet.", refused=True)
