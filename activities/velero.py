@@ -134,7 +134,8 @@ class VeleroActivities:
         A report without transitions is only live numbers: it is written at their pace, not for each phase.
         """
         own, status = own_run(), request.report.status
-        if request.report.transitions:
+        is_written = bool(request.report.transitions)
+        if is_written:
             status = await self._store.write(request.ref, own, request.report)
         seen = request.seen.phase if request.seen else None
         shown = _Pace(WRITE_PROGRESS_EVERY_S)
@@ -142,8 +143,8 @@ class VeleroActivities:
             if observation is None or observation.phase != seen:
                 return Followed(status=status, observation=observation)
             wanted = _with_progress(status, observation, silent)
-            if wanted != status and shown.due():
-                status = await self._store.write(request.ref, own, StatusReport(status=wanted))
+            if (wanted != status or not is_written) and shown.due():
+                status, is_written = await self._store.write(request.ref, own, StatusReport(status=wanted)), True
         raise AssertionError("a watch does not end")
 
     @activity.defn
