@@ -1,0 +1,63 @@
+"""The Temporal UI as a person uses it, in a browser that can reach nothing else."""
+
+import time
+from urllib.parse import quote, urlsplit
+
+from playwright.sync_api import BrowserContext, Route, expect
+
+WITHIN_MS = 60_000
+# The one foreign thing that the UI asks for.
+NEWS_FEED = "temporal.io"
+
+
+class TemporalUi:
+    """One tab. `foreign` is what the pages asked of other hosts, all of which was refused."""
+
+    def __init__(self, context: BrowserContext, root: str, namespace: str) -> None:
+        context.set_default_timeout(WITHIN_MS)
+        self._root, self._namespace = root, namespace
+        self.foreign: list[str] = []
+        context.route("**/*", self._only_ours)
+        self.page = context.new_page()
+
+    def open_list(self, query: str = "") -> None:
+        """The list of workflows that a query finds."""
+        self.page.goto(f"{self._root}/namespaces/{self._namespace}/workflows?query={quote(query)}")
+        expect(
+            self.page.get_by_role("button", name="Start Workflow", exact=True).or_(
+                self.page.get_by_role("link", name="Start Workflow", exact=True)
+            )
+        ).to_be_visible(timeout=WITHIN_MS)
+
+    def open_run(self, url: str) -> None:
+        """The page of a run, by the link in its Operation's status."""
+        self.page.goto(url)
+        expect(self.page.get_by_role("button", name="More Actions")).to_be_visible(timeout=WITHIN_MS)
+
+    def open_details(self) -> None:
+        """The tab with the summary and the current details."""
+        self.page.get_by_test_id("user-metadata-tab").click()
+
+    def summary(self) -> str:
+        return self._frame_text("user-metadata-summary")
+
+    def details(self, until: str) -> str:
+        """The current details once they contain `until`; asks again as a person does, by R."""
+        deadline = time.monotonic() + WITHIN_MS / 1000
+        while until not in (text := self._frame_text("user-metadata-current-details")):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{until!r} does not appear in the current details:\n{text}")
+            self.page.locator("body").press("r")
+            self.page.wait_for_timeout(500)
+        return text
+
+    def _frame_text(self, name: str) -> str:
+        return self.page.frame_locator(f"#{name}").locator("body").inner_text()
+
+    def _only_ours(self, route: Route) -> None:
+        url = route.request.url
+        if url.startswith(self._root) or urlsplit(url).scheme in ("data", "blob", "about"):
+            route.continue_()
+            return
+        self.foreign.append(url)
+        route.abort()
