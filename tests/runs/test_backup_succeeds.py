@@ -10,6 +10,7 @@ from support.scripted import (
     GOOD,
     HAPPY,
     RESTARTED,
+    SOON,
     UNAVAILABLE_LOCATION,
     Script,
     phases,
@@ -190,19 +191,19 @@ async def test_time_in_velero_s_queue_is_not_the_attempt_s(play: Stage) -> None:
     ["claim_operation", "admit_operation", "check_storage_location", "create_backup", "follow_backup", "verify_backup"],
 )
 async def test_transient_failures_are_tried_again_before_and_after_the_fact(play: Stage, verb: str) -> None:
-    fault = unavailable(timedelta(seconds=1))
+    fault = unavailable(SOON)
     script = Script(before={verb: [fault]}, after={verb: [None, fault] if verb == "follow_backup" else [fault]})
     script.attempts = [[*HAPPY[:2], *HAPPY]]
     script.locations = [AVAILABLE, AVAILABLE]
-    ended = await play.run(script)
+    ended = await play.run(script, skip_time=False)
     assert ended.status.phase == "Succeeded"
     assert len(script.created) == 1
     assert [a.number for a in ended.status.attempts] == [1]
 
 
 async def test_an_end_that_was_written_and_not_acknowledged_is_told_once(play: Stage) -> None:
-    script = Script(after={"write_report": [unavailable(timedelta(seconds=1))]})
-    ended = await play.run(script)
+    script = Script(after={"write_report": [unavailable(SOON)]})
+    ended = await play.run(script, skip_time=False)
     assert ended.event_reasons.count("OperationSucceeded") == 1
     assert script.calls.count("write_report") == 2
 

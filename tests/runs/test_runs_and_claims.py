@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 from support.runs import Ended, Stage, backup, check_promises
-from support.scripted import EMPTY, GOOD, HAPPY, Script, always, phases, seen, unavailable
+from support.scripted import EMPTY, GOOD, HAPPY, SOON, Script, always, phases, seen, unavailable
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
@@ -117,7 +117,7 @@ async def test_a_failed_operation_is_reopened_by_a_reset_to_any_point(play: Stag
     assert failed.status.phase == "Failed"
     script.locations.append(script_location())
     run_id = await reset(play, failed, after)
-    ended = await play.ended(play.client.get_workflow_handle(workflow_id(failed.ref)), manifest)
+    ended = await play.ended(play.latest(failed.ref), manifest)
     assert ended.status.phase == "Succeeded"
     assert ended.status.workflow is not None
     assert ended.status.workflow.run_id == run_id
@@ -141,7 +141,7 @@ async def test_a_succeeded_operation_is_never_reopened(play: Stage) -> None:
     script = Script()
     done = await play.ended(await play.start(script, manifest), manifest)
     await reset(play, done, None)
-    handle = play.client.get_workflow_handle(workflow_id(done.ref))
+    handle = play.latest(done.ref)
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
     assert isinstance(caught.value.cause, ApplicationError)
@@ -179,8 +179,8 @@ async def test_an_attempt_that_was_written_and_never_created_is_concluded(play: 
 
 
 async def test_a_create_whose_answer_is_lost_makes_no_second_backup(play: Stage) -> None:
-    script = Script(after={"begin_attempt": [unavailable(timedelta(seconds=1))] * 3})
-    ended = await play.run(script)
+    script = Script(after={"begin_attempt": [unavailable(SOON)] * 3})
+    ended = await play.run(script, skip_time=False)
     assert ended.status.phase == "Succeeded"
     assert len(script.created) == len(ended.status.attempts) == 1
 
@@ -214,7 +214,7 @@ async def test_what_is_verified_is_what_the_bucket_holds_after_a_reset(play: Sta
     script.contents = GOOD
     await reset(play, failed, "follow_backup")
     script.attempts[0] = list(HAPPY)
-    ended = await play.ended(play.client.get_workflow_handle(workflow_id(failed.ref)), manifest)
+    ended = await play.ended(play.latest(failed.ref), manifest)
     check_promises(ended)
     assert ended.status.phase == "Succeeded"
     assert len(script.created) == 1
