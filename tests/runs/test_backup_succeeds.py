@@ -123,7 +123,7 @@ async def test_another_attempt_starts_with_no_progress(play: Stage) -> None:
     ended = await play.run(script)
     second = [status for status in ended.history if status.attempt == 2]
     assert second[0].progress is None
-    assert [s.progress.percent for s in second if s.progress][0] == 11
+    assert next(s.progress.percent for s in second if s.progress) == 11
 
 
 async def test_a_partial_backup_counts_where_the_policy_accepts_it_and_says_so(play: Stage) -> None:
