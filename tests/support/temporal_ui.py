@@ -1,9 +1,11 @@
 """The Temporal UI as a person uses it, in a browser that can reach nothing else."""
 
 import time
+from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
-from playwright.sync_api import BrowserContext, Route, expect
+from playwright.sync_api import BrowserContext, Response, Route, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 WITHIN_MS = 60_000
 # The one foreign thing that the UI asks for.
@@ -47,9 +49,16 @@ class TemporalUi:
         while until not in (text := self._frame_text("user-metadata-current-details")):
             if time.monotonic() > deadline:
                 raise AssertionError(f"{until!r} does not appear in the current details:\n{text}")
-            self.page.locator("body").press("r")
-            self.page.wait_for_timeout(500)
+            self._refresh()
         return text
+
+    def _refresh(self) -> None:
+        """R, and the worker's answer: the details are read by a query."""
+        with suppress(PlaywrightTimeout):
+            with self.page.expect_response(_is_metadata, timeout=15_000) as answered:
+                self.page.locator("body").press("r")
+            answered.value.finished()
+        self.page.wait_for_timeout(300)
 
     def _frame_text(self, name: str) -> str:
         return self.page.frame_locator(f"#{name}").locator("body").inner_text()
@@ -61,3 +70,7 @@ class TemporalUi:
             return
         self.foreign.append(url)
         route.abort()
+
+
+def _is_metadata(response: Response) -> bool:
+    return "__temporal_workflow_metadata" in response.url
