@@ -69,7 +69,8 @@ class _Demo:
     def _install(self, terminal: Terminal) -> None:
         terminal.run("kubectl", "apply", "-f", str(DEPLOY / "crds"), "-f", str(DEPLOY / "rbac.yaml"))
         terminal.run("kubectl", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        terminal.run(engine.VOP, "setup")
+        self._console.print("  CRDs and rights applied")
+        self._console.print(f"  {terminal.run(engine.VOP, 'setup').strip()}")
         self._console.print(f"  {'engine':<24} ready           {engine.start(self._cluster, ROOT)}/metrics")
 
     def _deploy(self, terminal: Terminal) -> None:
