@@ -3,6 +3,8 @@
 Started by the controller with an OperationRef. Reads as the runbook it is; verdicts are pure (`domain.verdicts`).
 """
 
+from collections import Counter
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -39,11 +41,13 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.velero import BackupObservation
     from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict
 
-ATTEMPT_STEPS = (BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
-AUTOMATIC_ATTEMPTS = 1
-"""How often a Backup that Velero's own restart ended is begun anew without asking."""
+ATTEMPT_STEPS = (BackupStep.STORAGE_LOCATION, BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
+AUTOMATIC_ATTEMPTS = {Reason.STORAGE_LOCATION_UNAVAILABLE: 3}
+"""How often a Backup is begun anew without asking: once where Velero's own restart ended it, but for these."""
 READ_WITHIN = timedelta(minutes=10)
 """How long the bucket may be unreadable before a backup counts as not verified."""
+EXPLAIN_WITHIN = timedelta(minutes=2)
+"""How long Velero's own words are waited for; without them a failure is told by its count of errors."""
 
 
 @workflow.defn
@@ -103,12 +107,15 @@ class _Backup:
 
     async def run(self) -> OperationStatus:
         """Attempt until there is a verdict. A person's retry of failed work takes its place in this loop."""
-        cause, automatic = AttemptCause.INITIAL, 0
+        cause, automatic = AttemptCause.INITIAL, Counter[Reason]()
         while True:
             verdict, observation = await self._attempt(cause)
-            if verdict.outcome == Outcome.RETRY and automatic < AUTOMATIC_ATTEMPTS:
-                cause, automatic = AttemptCause.AUTOMATIC, automatic + 1
+            bound = AUTOMATIC_ATTEMPTS.get(verdict.reason, 1)
+            if verdict.outcome == Outcome.RETRY and automatic[verdict.reason] < bound:
+                cause = AttemptCause.AUTOMATIC
+                automatic[verdict.reason] += 1
                 self._plan_again(verdict)
+                self.location = await _storage_location(self.operation)
                 continue
             if verdict.outcome in (Outcome.RETRY, Outcome.FAILED) or observation is None:
                 raise Stop(verdict.reason, verdict.message)
@@ -122,10 +129,18 @@ class _Backup:
         observation = await self._follow()
         problems: tuple[str, ...] = ()
         if observation is not None and observation.errors:
-            problems = await self.operation.call(
-                VeleroActivities.explain_backup, observation, summary="Read Velero's errors", within=READ_WITHIN
-            )
+            problems = await self._problems(observation)
         return ended_verdict(observation, self.operation.facts.partial_failure, problems), observation
+
+    async def _problems(self, observation: BackupObservation) -> tuple[str, ...]:
+        """Velero's own words, where they can be had: a verdict does not hang on them."""
+        summary = "Read Velero's errors"
+        with suppress(TimedOut):
+            found: tuple[str, ...] = await self.operation.call(
+                VeleroActivities.explain_backup, observation, summary=summary, within=EXPLAIN_WITHIN
+            )
+            return found
+        return ()
 
     async def _create(self, cause: AttemptCause) -> None:
         operation = self.operation

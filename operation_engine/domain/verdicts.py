@@ -15,6 +15,8 @@ from operation_engine.domain.velero import BackupObservation, BackupPhase
 # Velero marks what it found InProgress when its server started (backup_controller, 1.18); nothing is wrong
 # with the work itself, so this alone is tried again without asking anybody.
 _RESTART_MARKS = ("found a backup with status", "during the server starting")
+# Velero's own look at the location came to another answer than the gate's (backup_controller, 1.18).
+_LOCATION_MARK = "is in Unavailable status"
 _PVC = "v1/PersistentVolumeClaim"
 _NAMESPACE = "v1/Namespace"
 
@@ -89,6 +91,10 @@ def ended_verdict(observation: BackupObservation | None, policy: PartialFailure,
         return _completed(observation)
     if observation.phase == BackupPhase.FAILED_VALIDATION:
         detail = "; ".join(observation.validation_errors) or "no reason given"
+        if observation.validation_errors and all(_LOCATION_MARK in why for why in observation.validation_errors):
+            return Verdict(
+                outcome=Outcome.RETRY, reason=Reason.STORAGE_LOCATION_UNAVAILABLE, message=bounded(detail)
+            )
         return _failed(Reason.VELERO_BACKUP_VALIDATION_FAILED, f"Velero refused Backup {name}: {detail}")
     if observation.phase == BackupPhase.PARTIALLY_FAILED:
         return _partially_failed(observation, policy, problems)

@@ -121,6 +121,8 @@ class OperationStore:
             if standing(own, live) == Standing.HELD and report.is_written(live):
                 await self._announcer.tell(stored.operation, report, fresh=False)
                 return live
+            if standing(own, live) == Standing.HELD and _says_already(live, amend(live)):
+                return live
             after = await self._next(own, stored, report, amend)
             if after is None:
                 # Another worker may have written since this one last looked: only a fresh look is a verdict.
@@ -221,6 +223,12 @@ def _continued(live: OperationStatus, wanted: OperationStatus) -> OperationStatu
     if live.attempt != wanted.attempt:
         return wanted
     return wanted.model_copy(update={"progress": progress.latest(live.progress, wanted.progress)})
+
+
+def _says_already(live: OperationStatus, wanted: OperationStatus) -> bool:
+    """Whether a take-over wrote this very status under numbers of its own, by a try that crashed after it."""
+    same = {"workflow": live.workflow, "seq": live.seq, "attempts": attempts.merge(live.attempts, wanted.attempts)}
+    return lifecycle.observe_generation(wanted.model_copy(update=same), live.observed_generation) == live
 
 
 def _numbered(live: OperationStatus, wanted: OperationStatus) -> StatusReport:

@@ -4,10 +4,12 @@ Used by the composition roots, the controller and `records` (to ask who holds a 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import temporalio.api.common.v1
@@ -20,6 +22,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import PydanticPayloadConverter, ToJsonOptions
 from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from operation_engine.domain.claim import Holder, HolderState
@@ -63,8 +66,19 @@ DATA_CONVERTER = replace(
 async def connect(settings: Settings) -> Client:
     """A client. Raises RuntimeError or RPCError when Temporal is not there."""
     return await Client.connect(
-        settings.temporal_address, namespace=settings.temporal_namespace, data_converter=DATA_CONVERTER
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        data_converter=DATA_CONVERTER,
+        runtime=_runtime(),
     )
+
+
+@cache
+def _runtime() -> Runtime:
+    """The SDK's core with its log lines in the form of ours; by itself it writes text to stderr."""
+    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    wanted = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=wanted, forwarding=forwarding)))
 
 
 async def connect_patiently(settings: Settings) -> Client:
