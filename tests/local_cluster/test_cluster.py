@@ -76,6 +76,12 @@ def test_a_backup_restores_into_a_fresh_namespace_with_its_pods(cluster: LocalCl
     call(cluster, "kubectl", "-n", "drill", "rollout", "status", "deployment/web", "--timeout=60s")
 
 
+def test_the_node_renews_its_lease_and_so_stays_ready(cluster: LocalCluster) -> None:
+    path = "jsonpath={.spec.holderIdentity} {.spec.renewTime}"
+    lease = call(cluster, "kubectl", "-n", "kube-node-lease", "get", "lease", "local", "-o", path)
+    assert len(lease.split()) == 2
+
+
 def test_requests_of_each_component_are_told_apart(cluster: LocalCluster) -> None:
     log = Path(cluster.env()["KUBE_AUDIT_LOG"])
     call(cluster, "kubectl", "get", "namespaces")
