@@ -41,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.velero import BackupObservation
     from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict
 
-ATTEMPT_STEPS = (BackupStep.STORAGE_LOCATION, BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
+ATTEMPT_STEPS = (BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
 AUTOMATIC_ATTEMPTS = {Reason.STORAGE_LOCATION_UNAVAILABLE: 3}
 """How often a Backup is begun anew without asking: once where Velero's own restart ended it, but for these."""
 READ_WITHIN = timedelta(minutes=10)
@@ -114,8 +114,7 @@ class _Backup:
             if verdict.outcome == Outcome.RETRY and automatic[verdict.reason] < bound:
                 cause = AttemptCause.AUTOMATIC
                 automatic[verdict.reason] += 1
-                self._plan_again(verdict)
-                self.location = await _storage_location(self.operation)
+                await self._plan_again(verdict)
                 continue
             if verdict.outcome in (Outcome.RETRY, Outcome.FAILED) or observation is None:
                 raise Stop(verdict.reason, verdict.message)
@@ -254,12 +253,16 @@ class _Backup:
             }
         )
 
-    def _plan_again(self, verdict: Verdict) -> None:
+    async def _plan_again(self, verdict: Verdict) -> None:
         """The attempt is over through no fault of the work: tell it, and show the steps that come again."""
         operation, now = self.operation, self.operation.now()
         operation.end(BackupStep.FOLLOW, verdict.message, StepState.FAILED)
         concluded = attempts.conclude(operation.next, "Failed", str(verdict.reason), now)
-        operation.next = steps.plan_again(concluded, ATTEMPT_STEPS)
+        if verdict.reason != Reason.STORAGE_LOCATION_UNAVAILABLE:
+            operation.next = steps.plan_again(concluded, ATTEMPT_STEPS)
+            return
+        operation.next = steps.plan_again(concluded, (BackupStep.STORAGE_LOCATION, *ATTEMPT_STEPS))
+        self.location = await _storage_location(operation)
 
 
 class AttemptClock:
