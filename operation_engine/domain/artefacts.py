@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.verdicts import VolumeResult
 
 MAX_PROBLEMS = 20
@@ -19,7 +20,7 @@ def problems(content: Any) -> tuple[str, ...]:
     if not isinstance(content, dict):
         return ()
     found = [*_messages(content.get("errors")), *(f"warning: {m}" for m in _messages(content.get("warnings")))]
-    return tuple(message[:MAX_PROBLEM] for message in found)
+    return tuple(bounded(message, MAX_PROBLEM) for message in found)
 
 
 def _messages(part: Any) -> Iterator[str]:
@@ -53,6 +54,6 @@ def _volume(info: Mapping[str, Any]) -> VolumeResult:
 def bounded_warnings(found: Sequence[str]) -> tuple[str, ...]:
     """The first 20 warnings, then a count: what fits into a status."""
     if len(found) <= MAX_PROBLEMS:
-        return tuple(w[:MAX_PROBLEM] for w in found)
+        return tuple(bounded(w, MAX_PROBLEM) for w in found)
     rest = len(found) - MAX_PROBLEMS
-    return (*(w[:MAX_PROBLEM] for w in found[:MAX_PROBLEMS]), f"and {rest} more")
+    return (*(bounded(w, MAX_PROBLEM) for w in found[:MAX_PROBLEMS]), f"and {rest} more")
