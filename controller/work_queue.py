@@ -18,11 +18,16 @@ class WorkQueue(Generic[K]):
         self._handle, self._concurrency = handle, concurrency
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._waiting: set[K] = set()
+        self._handled: set[K] = set()
+        self._changed: set[K] = set()
+        """Added while they were being handled: looked at again, and never twice at a time."""
         self._failures: dict[K, int] = {}
 
     def add(self, key: K) -> None:
         """Look at the key soon."""
-        if key not in self._waiting:
+        if key in self._handled:
+            self._changed.add(key)
+        elif key not in self._waiting:
             self._waiting.add(key)
             self._ready.put_nowait(key)
 
@@ -36,10 +41,18 @@ class WorkQueue(Generic[K]):
         while True:
             key = await self._ready.get()
             self._waiting.discard(key)
-            if await self._handle(key):
+            self._handled.add(key)
+            try:
+                is_done = await self._handle(key)
+            finally:
+                self._handled.discard(key)
+            if is_done:
                 self._failures.pop(key, None)
             else:
                 self._again(key)
+            if key in self._changed:
+                self._changed.discard(key)
+                self.add(key)
 
     def _again(self, key: K) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
