@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 DEFAULT_TASK_QUEUE = "vworkspace-operations"
 
@@ -31,12 +32,12 @@ class Settings(BaseModel):
     storage_locations: Mapping[str, Sequence[str]] = {}
     """Which locations a namespace may name, as JSON: {"shop": ["eu"], "*": ["default"]}; else the default one."""
     http_address: str = "127.0.0.1"
-    http_port: int = 0
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of /healthz /livez /readyz /metrics; 0 takes a free one and logs it."""
-    log_format: str = "auto"
+    log_format: Literal["json", "text", "auto"] = "auto"
     """json, text, or auto: text on a terminal."""
-    log_level: str = "info"
-    retention_days: int = 30
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(str.lower)] = "info"
+    retention_days: Annotated[int, Field(ge=1)] = 30
     """How long Temporal keeps closed workflows; `vop setup` sets it."""
 
     @property
