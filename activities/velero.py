@@ -151,7 +151,7 @@ class VeleroActivities:
     async def explain_backup(self, observation: BackupObservation) -> tuple[str, ...]:
         """Velero's own errors and warnings of a Backup, errors first."""
         try:
-            return parsed.problems(await self._read("BackupResults", observation))
+            return parsed.bounded_warnings(parsed.problems(await self._read("BackupResults", observation)))
         except DownloadRefused as error:
             return (str(error),)
 
