@@ -1,0 +1,122 @@
+"""What the controller does about an Operation, and in what order it looks at them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.values import REF, operation
+
+from controller import work_queue
+from controller.decide import Nothing, Seen, Start, decide, see
+from controller.work_queue import WorkQueue
+from operation_engine.domain.resources.operation_spec import OperationType
+from operation_engine.domain.resources.operation_status import OperationStatus, Phase, WorkflowClaim
+from operation_engine.domain.search import MAX_SUMMARY, summary
+
+
+def seen(type_: OperationType = OperationType.BACKUP, phase: Phase = Phase.PENDING, claimed: bool = False) -> Seen:
+    return Seen(ref=REF, type=type_, target="shop", phase=phase, claimed=claimed)
+
+
+@given(st.sampled_from(OperationType), st.sampled_from(Phase), st.booleans())
+def test_only_what_is_new_is_started(type_: OperationType, phase: Phase, claimed: bool) -> None:
+    decision = decide(seen(type_, phase, claimed))
+    assert isinstance(decision, Start) == (not phase.terminal and not claimed)
+
+
+def test_it_says_why_it_does_nothing() -> None:
+    assert decide(seen(phase=Phase.FAILED)) == Nothing.ENDED
+    assert decide(seen(claimed=True)) == Nothing.CLAIMED
+
+
+@pytest.mark.parametrize("type_", OperationType)
+def test_every_type_has_a_workflow_if_only_to_be_refused(type_: OperationType) -> None:
+    decision = decide(seen(type_))
+    assert isinstance(decision, Start)
+    assert decision.workflow_type == ("BackupWorkflow" if type_ == OperationType.BACKUP else "UnsupportedWorkflow")
+
+
+def test_an_operation_is_seen_with_what_a_start_needs() -> None:
+    found = see(operation())
+    assert found == seen()
+    claim = WorkflowClaim(id="w", run_id="r")
+    assert see(operation().model_copy(update={"status": OperationStatus(workflow=claim)})).claimed
+
+
+@given(st.text(max_size=300))
+def test_a_summary_has_at_most_the_bytes_that_temporal_takes(target: str) -> None:
+    assert len(summary(OperationType.BACKUP, REF, target).encode()) <= MAX_SUMMARY
+
+
+class Handled:
+    """A handler that takes each key when it is let go, and fails as often as it is told to."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.keys: list[str] = []
+        self.under_way: list[str] = []
+        self.failures = failures
+        self.began, self.ended, self.let_go = asyncio.Semaphore(0), asyncio.Semaphore(0), asyncio.Event()
+
+    async def __call__(self, key: str) -> bool:
+        assert key not in self.under_way
+        self.keys.append(key)
+        self.under_way.append(key)
+        self.began.release()
+        await self.let_go.wait()
+        self.under_way.remove(key)
+        self.ended.release()
+        self.failures -= 1
+        return self.failures < 0
+
+
+@asynccontextmanager
+async def at_work(queue: WorkQueue[str]) -> AsyncIterator[None]:
+    task = asyncio.create_task(queue.run())
+    async with asyncio.timeout(5):
+        yield
+    task.cancel()
+
+
+async def times(count: int, event: asyncio.Semaphore) -> None:
+    for _ in range(count):
+        await event.acquire()
+
+
+async def test_a_key_that_waits_already_is_looked_at_once() -> None:
+    handled = Handled()
+    handled.let_go.set()
+    queue = WorkQueue[str](handled, 2)
+    for key in ("a", "a", "b", "a"):
+        queue.add(key)
+    async with at_work(queue):
+        await times(2, handled.ended)
+    assert handled.keys == ["a", "b"]
+
+
+async def test_a_key_that_changes_while_it_is_looked_at_is_looked_at_again_but_never_twice_at_a_time() -> None:
+    handled = Handled()
+    queue = WorkQueue[str](handled, 3)
+    queue.add("a")
+    async with at_work(queue):
+        await times(1, handled.began)
+        queue.add("a")
+        queue.add("b")
+        await times(1, handled.began)
+        assert handled.keys == ["a", "b"]
+        handled.let_go.set()
+        await times(3, handled.ended)
+    assert handled.keys == ["a", "b", "a"]
+
+
+async def test_a_key_that_failed_is_looked_at_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "FIRST_PAUSE_S", 0.001)
+    handled = Handled(failures=3)
+    handled.let_go.set()
+    queue = WorkQueue[str](handled, 1)
+    queue.add("a")
+    async with at_work(queue):
+        await times(4, handled.ended)
+    assert handled.keys == ["a"] * 4
