@@ -30,6 +30,8 @@ def velero(site: Site) -> Part:
         # An outage of S3 shows in the location within 15 s instead of minutes: Velero looks every
         # 10 s (fixed) at the locations whose last validation is older than this.
         "--store-validation-frequency=5s",
+        # With the default of one, Backups that wait for each other go on once a minute: 1.18 loses the wake-up.
+        "--concurrent-backups=10",
         # Backups found in the bucket appear in a fresh cluster while somebody watches.
         "--backup-sync-period=15s",
     )
