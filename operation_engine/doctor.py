@@ -7,12 +7,14 @@ from temporalio.service import RPCError
 
 from operation_engine.domain.velero import observe_storage_location
 from operation_engine.runtime.kubernetes import (
+    APPLICATION_INSTANCES,
     BACKUP_STORAGE_LOCATIONS,
     BACKUPS,
     DOWNLOAD_REQUESTS,
     EVENTS,
     NAMESPACES,
     OPERATIONS,
+    VOLUME_SNAPSHOT_CLASSES,
     KubernetesApi,
     KubernetesError,
     NotFound,
@@ -56,7 +58,9 @@ def rights(velero: str) -> list[Right]:
         Right("watch", OPERATIONS),
         Right("get", OPERATIONS),
         Right("update", OPERATIONS, subresource="status"),
+        Right("get", APPLICATION_INSTANCES),
         Right("get", NAMESPACES),
+        Right("get", VOLUME_SNAPSHOT_CLASSES),
         Right("create", EVENTS),
         Right("get", BACKUPS, velero),
         Right("list", BACKUPS, velero),
