@@ -72,6 +72,12 @@ class Temporal:
         key = "activityTaskScheduledEventAttributes"
         return [e[key]["activityType"]["name"] for e in self.events(workflow_id, run_id) if key in e]
 
+    def task_that_called(self, activity: str, workflow_id: str, run_id: str | None = None) -> int:
+        """The event to reset to for an activity to be called again, with all before it as it was."""
+        key = "activityTaskScheduledEventAttributes"
+        calls = [e[key] for e in self.events(workflow_id, run_id) if key in e]
+        return next(int(c["workflowTaskCompletedEventId"]) for c in calls if c["activityType"]["name"] == activity)
+
     def reset(self, workflow_id: str, run_id: str, event_id: int) -> str:
         """The new run's id."""
         named = _named(workflow_id, run_id)

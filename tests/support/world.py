@@ -66,13 +66,19 @@ class VeleroBackups:
         found: list[Json] = self._kubectl.json("get", "backups.velero.io", "-n", VELERO, "-l", selector)["items"]
         return found
 
+    def all(self, namespace: str) -> list[Json]:
+        """Every Backup that was made for Operations of a namespace."""
+        selector = f"ops.vworkspace.io/operation-namespace={namespace}"
+        found: list[Json] = self._kubectl.json("get", "backups.velero.io", "-n", VELERO, "-l", selector)["items"]
+        return found
+
     def get(self, name: str) -> Json:
         found: Json = self._kubectl.json("get", "backups.velero.io", "-n", VELERO, name)
         return found
 
     def say(self, name: str, **status: Any) -> None:
-        """Write a Backup's status; it has no subresource."""
-        body = json.dumps({"status": status})
+        """Write a Backup's status (it has no subresource), and the location that Velero fills in with it."""
+        body = json.dumps({"spec": {"storageLocation": "default"}, "status": status})
         self._kubectl("patch", "backups.velero.io", name, "-n", VELERO, "--type=merge", "-p", body)
 
     def delete(self, name: str) -> None:
