@@ -119,6 +119,10 @@ class OperationStore:
             stored = cached or await self.read(ref)
             live = stored.operation.status
             if standing(own, live) == Standing.HELD and report.is_written(live):
+                if cached is not None:
+                    # What was remembered here says so; the Operation may have another owner by now.
+                    self._cache.pop(ref.uid, None)
+                    continue
                 await self._announcer.tell(stored.operation, report, fresh=False)
                 return live
             if standing(own, live) == Standing.HELD and _says_already(live, amend(live)):
