@@ -4,7 +4,19 @@ from datetime import timedelta
 
 import pytest
 from support.runs import Stage
-from support.scripted import EMPTY, GOOD, HAPPY, RESTARTED, Script, always, phases, seen, unavailable
+from support.scripted import (
+    AVAILABLE,
+    EMPTY,
+    GOOD,
+    HAPPY,
+    RESTARTED,
+    WENT_AWAY,
+    Script,
+    always,
+    phases,
+    seen,
+    unavailable,
+)
 
 from operation_engine.domain.resources.conditions import ConditionStatus, ConditionType
 from operation_engine.domain.velero import BackupObservation
@@ -56,6 +68,29 @@ async def test_a_backup_that_velero_s_restarts_ended_twice_fails(play: Stage) ->
     assert (ended.status.phase, ended.status.reason) == ("Failed", "VeleroBackupFailed")
     assert len(script.created) == 2
     assert [a.outcome for a in ended.status.attempts] == ["Failed", "Failed"]
+
+
+async def test_a_location_that_comes_and_goes_is_given_three_more_attempts(play: Stage) -> None:
+    refused = seen("FailedValidation", validation_errors=(WENT_AWAY,))
+    script = Script(locations=[AVAILABLE] * 9, attempts=[[refused] for _ in range(9)])
+    ended = await play.run(script)
+    assert (ended.status.phase, ended.status.reason) == ("Failed", "StorageLocationUnavailable")
+    assert len(script.created) == len(ended.status.attempts) == 4
+
+
+async def test_each_cause_of_an_automatic_attempt_has_a_bound_of_its_own(play: Stage) -> None:
+    refused = seen("FailedValidation", validation_errors=(WENT_AWAY,))
+    restarted = seen("Failed", failure_reason=RESTARTED)
+    script = Script(locations=[AVAILABLE] * 3, attempts=[[refused], [restarted], [refused], list(HAPPY)])
+    assert (await play.run(script)).status.phase == "Succeeded"
+
+
+async def test_a_verdict_does_not_hang_on_velero_s_own_words(play: Stage) -> None:
+    words = always(unavailable(timedelta(seconds=90)))
+    script = Script(attempts=[[seen("PartiallyFailed", errors=2)]], before={"explain_backup": words})
+    ended = await play.run(script)
+    assert (ended.status.phase, ended.status.reason) == ("Failed", "VeleroBackupPartiallyFailed")
+    assert "2 errors" in (ended.status.message or "")
 
 
 BUCKETS: dict[str, tuple[BackupContents, str]] = {

@@ -12,6 +12,7 @@ from support.scripted import (
     RESTARTED,
     SOON,
     UNAVAILABLE_LOCATION,
+    WENT_AWAY,
     Script,
     phases,
     seen,
@@ -114,6 +115,20 @@ async def test_a_backup_that_velero_s_restart_ended_is_begun_anew_without_asking
     ]
     assert script.created == [a.velero_name for a in status.attempts]
     assert set(ended.steps.values()) == {"Succeeded"}
+
+
+async def test_a_location_that_went_away_is_waited_for_again_and_the_backup_begun_anew(play: Stage) -> None:
+    refused = seen("FailedValidation", validation_errors=(WENT_AWAY,))
+    script = Script(locations=[AVAILABLE, UNAVAILABLE_LOCATION, AVAILABLE], attempts=[[refused], list(HAPPY)])
+    ended = await play.run(script)
+    assert ended.status.phase == "Succeeded"
+    assert set(ended.steps.values()) == {"Succeeded"}
+    assert [(a.cause, a.outcome, a.reason) for a in ended.status.attempts] == [
+        (AttemptCause.INITIAL, "Failed", "StorageLocationUnavailable"),
+        (AttemptCause.AUTOMATIC, "Succeeded", "VeleroBackupSucceeded"),
+    ]
+    waited = [status for status in ended.history if status.message == UNAVAILABLE_LOCATION.message]
+    assert {status.attempt for status in waited} == {1}
 
 
 async def test_another_attempt_starts_with_no_progress(play: Stage) -> None:

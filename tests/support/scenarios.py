@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.scripted import AVAILABLE, HAPPY, RESTARTED, UNAVAILABLE_LOCATION, Script, phases, seen
+from support.scripted import AVAILABLE, HAPPY, RESTARTED, UNAVAILABLE_LOCATION, WENT_AWAY, Script, phases, seen
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,18 @@ def _waited() -> Script:
     return Script(locations=[UNAVAILABLE_LOCATION, AVAILABLE])
 
 
+def _went_away() -> Script:
+    refused = seen("FailedValidation", validation_errors=(WENT_AWAY,))
+    return Script(locations=[AVAILABLE, UNAVAILABLE_LOCATION, AVAILABLE], attempts=[[refused], list(HAPPY)])
+
+
 SCENARIOS = {
     "backup-succeeded": Scenario("Succeeded"),
     "backup-failed": Scenario("VeleroBackupFailed", _failed),
     "backup-refused": Scenario("ValidationFailed", parts={"parameters": {"tll": "720h"}}),
     "backup-second-attempt": Scenario("Succeeded", _restarted),
     "backup-waited-for-location": Scenario("Succeeded", _waited),
+    "backup-location-went-away": Scenario("Succeeded", _went_away),
     "backup-accepted-in-part": Scenario("Succeeded", _partial, {"policy": {"partialFailure": "Accept"}}),
     "unsupported": Scenario("UnsupportedOperation", parts={"type": "Restore"}),
 }

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 VELERO_NAMESPACE = "velero"
 RESTARTED = 'found a backup with status "InProgress" during the server starting, mark it as "Failed"'
+WENT_AWAY = "backup can't be created because BackupStorageLocation default is in Unavailable status."
 AVAILABLE = Gate(answer=Answer.PASS, message="Storage location default is Available.")
 UNAVAILABLE_LOCATION = wait(Reason.STORAGE_LOCATION_UNAVAILABLE, "Storage location default is Unavailable: no route.")
 GOOD = BackupContents(resources={"v1/Secret": ("shop/keys",), "v1/ConfigMap": ("shop/a", "shop/b")}, size_bytes=2048)

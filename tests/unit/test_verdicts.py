@@ -37,6 +37,18 @@ ENDS: list[tuple[BackupObservation | None, PartialFailure, Outcome, Reason]] = [
     (ended("PartiallyFailed", errors=1), ACCEPT, Outcome.DEGRADED, Reason.PARTIAL_FAILURE),
     (ended("PartiallyFailed", hooks_failed=1), FAIL, Outcome.FAILED, Reason.HOOK_FAILED),
     (ended("FailedValidation"), ACCEPT, Outcome.FAILED, Reason.VELERO_BACKUP_VALIDATION_FAILED),
+    (
+        ended("FailedValidation", validation_errors=("location default is in Unavailable status",)),
+        FAIL,
+        Outcome.RETRY,
+        Reason.STORAGE_LOCATION_UNAVAILABLE,
+    ),
+    (
+        ended("FailedValidation", validation_errors=("location default is in Unavailable status", "bad selector")),
+        FAIL,
+        Outcome.FAILED,
+        Reason.VELERO_BACKUP_VALIDATION_FAILED,
+    ),
     (ended("Failed", failure_reason="disk"), ACCEPT, Outcome.FAILED, Reason.VELERO_BACKUP_FAILED),
     (ended("Failed", failure_reason=RESTARTED), FAIL, Outcome.RETRY, Reason.VELERO_BACKUP_FAILED),
     (ended("Deleting"), ACCEPT, Outcome.FAILED, Reason.EXTERNAL_DELETION),
