@@ -1,11 +1,13 @@
-"""Every status that an Operation ever showed, replayed from the API server's own memory of changes.
-
-Unlike a watch that is begun beside the work, it misses nothing: it starts at a version taken before.
-"""
+"""Every status that an Operation ever showed, from a watch that starts at a version taken before the work."""
 
 import json
+import os
+import subprocess
+import tempfile
+import time
+import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +15,7 @@ from support.kube import Kubectl
 
 Json = dict[str, Any]
 
+CAUGHT_UP_WITHIN_S = 20.0
 _PATH = "/apis/ops.vworkspace.io/v1alpha1/namespaces/{namespace}/operations"
 _EVENT_REASONS = {
     "Accepted": "OperationAccepted",
@@ -32,15 +35,30 @@ class History:
 
     def __init__(self, kubectl: Kubectl, namespace: str) -> None:
         self._kubectl, self._path = kubectl, _PATH.format(namespace=namespace)
-        listed = json.loads(kubectl("get", "--raw", self._path).stdout)
-        self._since = listed["metadata"]["resourceVersion"]
+        self._since = since = int(self._listed()["metadata"]["resourceVersion"])
+        self._record = tempfile.TemporaryFile("w+")  # noqa: SIM115 - read for as long as this lives
+        query = f"{self._path}?watch=1&resourceVersion={since}&timeoutSeconds=1800"
+        watch = subprocess.Popen(["kubectl", "get", "--raw", query], env=kubectl.env, stdout=self._record)
+        weakref.finalize(self, _end, watch)
 
     def changes(self, name: str | None = None) -> list[Json]:
-        """Watch events, oldest first, as `{"type", "object"}`."""
-        query = f"{self._path}?watch=1&resourceVersion={self._since}&timeoutSeconds=1"
-        events = list(_documents(self._kubectl("get", "--raw", query).stdout))
-        assert not [event for event in events if event["type"] == "ERROR"], events
+        """Watch events, oldest first, as `{"type", "object"}`: all that have happened by now."""
+        deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
+        while not _tells(events := self._events(), self._listed()["items"], self._since):
+            assert time.monotonic() < deadline, (
+                f"the watch of {self._path} does not tell what the list does: {events[-1:]}"
+            )
+            time.sleep(0.1)
         return [event for event in events if name in (None, event["object"]["metadata"]["name"])]
+
+    def _events(self) -> list[Json]:
+        # The watching process appends to the same open file, so it is read without moving its place.
+        text = os.pread(self._record.fileno(), os.fstat(self._record.fileno()).st_size, 0).decode()
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def _listed(self) -> Json:
+        found: Json = json.loads(self._kubectl("get", "--raw", self._path).stdout)
+        return found
 
     def statuses(self, name: str) -> list[Json]:
         """Every status of one Operation that the engine wrote, oldest first; repeats left out."""
@@ -73,14 +91,15 @@ def expected_events(statuses: list[Json]) -> Counter[tuple[str, str]]:
     return found
 
 
-def _documents(text: str) -> Iterator[Json]:
-    decoder, at = json.JSONDecoder(), 0
-    while (at := _skip(text, at)) < len(text):
-        document, at = decoder.raw_decode(text, at)
-        yield document
+def _tells(events: list[Json], items: list[Json], since: int) -> bool:
+    """Whether the last event of each object is the state that the list shows."""
+    last = {event["object"]["metadata"]["name"]: event for event in events}
+    listed = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
+    told = {name: event["object"]["metadata"]["resourceVersion"] for name, event in last.items()}
+    gone = all(event["type"] == "DELETED" for name, event in last.items() if name not in listed)
+    return gone and all(told.get(name) == version for name, version in listed.items() if int(version) > since)
 
 
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()

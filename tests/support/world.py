@@ -54,6 +54,12 @@ def application_instance(namespace: str, name: str, release_namespace: str | Non
     }
 
 
+def taken_up(operation: Json) -> list[Json]:
+    """The attempts that Velero took up; one that it refused for a location that was not back yet is none."""
+    attempts: list[Json] = operation["status"]["attempts"]
+    return [attempt for attempt in attempts if attempt.get("reason") != "StorageLocationUnavailable"]
+
+
 class VeleroBackups:
     """Velero's Backups, and their status as only Velero writes it: by hand, while Velero is stopped."""
 
@@ -65,6 +71,10 @@ class VeleroBackups:
         selector = f"ops.vworkspace.io/operation={operation['metadata']['uid']}"
         found: list[Json] = self._kubectl.json("get", "backups.velero.io", "-n", VELERO, "-l", selector)["items"]
         return found
+
+    def names(self, operation: Json) -> list[str]:
+        """Names of the Backups that were made for an Operation."""
+        return sorted(found["metadata"]["name"] for found in self.of(operation))
 
     def all(self, namespace: str) -> list[Json]:
         """Every Backup that was made for Operations of a namespace."""
