@@ -16,7 +16,7 @@ _AGAIN = (
 def current_details(status: OperationStatus) -> str:
     """Phase and reason first, then the message, what to do, the outputs and the steps."""
     parts = [
-        f"**{status.phase}** · {_code(status.reason or '-')} · attempt {max(status.attempt, 1)}",
+        _headline(status),
         _code(status.message) if status.message else "",
         _AGAIN if status.phase == Phase.FAILED else "",
         _outputs(status),
@@ -24,6 +24,12 @@ def current_details(status: OperationStatus) -> str:
         "Press R to refresh.",
     ]
     return "\n\n".join(part for part in parts if part)[:MAX_DETAILS]
+
+
+def _headline(status: OperationStatus) -> str:
+    reason = f" · {_code(status.reason)}" if status.reason else ""
+    attempt = f" · attempt {status.attempt}" if status.attempt else ""
+    return f"**{status.phase}**{reason}{attempt}"
 
 
 def _step(step: Step) -> str:
