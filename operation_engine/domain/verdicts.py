@@ -92,9 +92,7 @@ def ended_verdict(observation: BackupObservation | None, policy: PartialFailure,
     if observation.phase == BackupPhase.FAILED_VALIDATION:
         detail = "; ".join(observation.validation_errors) or "no reason given"
         if observation.validation_errors and all(_LOCATION_MARK in why for why in observation.validation_errors):
-            return Verdict(
-                outcome=Outcome.RETRY, reason=Reason.STORAGE_LOCATION_UNAVAILABLE, message=bounded(detail)
-            )
+            return Verdict(outcome=Outcome.RETRY, reason=Reason.STORAGE_LOCATION_UNAVAILABLE, message=bounded(detail))
         return _failed(Reason.VELERO_BACKUP_VALIDATION_FAILED, f"Velero refused Backup {name}: {detail}")
     if observation.phase == BackupPhase.PARTIALLY_FAILED:
         return _partially_failed(observation, policy, problems)
