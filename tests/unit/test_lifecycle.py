@@ -41,7 +41,7 @@ def at(life: Life, before: OperationStatus | None = None) -> OperationStatus:
     return enter(accepted, life, Reason.VALIDATION_FAILED, "because", NOW)
 
 
-@pytest.mark.parametrize(("before", "life"), list(list(product([None, *Life], Life))))
+@pytest.mark.parametrize(("before", "life"), list(product([None, *Life], Life)))
 def test_conditions_are_those_of_the_table_from_wherever_an_operation_comes(before: Life | None, life: Life) -> None:
     found = conditions_of(at(life, at(before) if before else None))
     row = [found.get(column, "-") for column in COLUMNS]
