@@ -14,7 +14,7 @@ down: env ## Stop the demo's cluster; what it holds stays for the next demo
 	@.venv/bin/vop local down
 
 test: env ## Every test; the Debian packages for them are installed where you are root
-	@scripts/test-packages && .venv/bin/pytest
+	@scripts/test-packages && .venv/bin/vop local build && .venv/bin/pytest
 
 bench: env ## Measure the engine
 	.venv/bin/python -m bench
