@@ -44,7 +44,9 @@ REFUSED: dict[str, Refused] = {
     "both-snapshot-classes": wrong(
         "csiSnapshotClassName and its alias snapshotClassName", csiSnapshotClassName="a", snapshotClassName="a"
     ),
-    "closed-location": wrong("spec.parameters.storageLocation elsewhere", "open to it: default", storageLocation="elsewhere"),
+    "closed-location": wrong(
+        "spec.parameters.storageLocation elsewhere", "open to it: default", storageLocation="elsewhere"
+    ),
     "no-ttl": wrong("spec.parameters.ttl is 0s", ttl="0s"),
     "no-timeout": Refused("ValidationFailed", ("spec.policy.timeout is 0s",), {"policy": {"timeout": "0s"}}),
     "no-wait": Refused("ValidationFailed", ("spec.policy.waitTimeout is 0h",), {"policy": {"waitTimeout": "0h"}}),
@@ -93,9 +95,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(
-    running_engine: Engine, kubectl: Kubectl, operations: Operations, shared_namespace: str
-) -> Iterator[World]:
+def world(running_engine: Engine, kubectl: Kubectl, operations: Operations, shared_namespace: str) -> Iterator[World]:
     """All of them at once: each is its own workflow, and the slow one waits for its target meanwhile."""
     kubectl.apply(
         application_instance(shared_namespace, "elsewhere", release_namespace="kube-system"),

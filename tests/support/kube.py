@@ -16,10 +16,16 @@ class Kubectl:
         self.env = {**os.environ, **env}
 
     def __call__(
-        self, *args: str, input: str | None = None, check: bool = True, as_user: str | None = None
+        self,
+        *args: str,
+        input: str | None = None,  # noqa: A002 - what subprocess calls it
+        check: bool = True,
+        as_user: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         command = ["kubectl", *(["--as", as_user] if as_user else []), *args]
-        done = subprocess.run(command, env=self.env, input=input, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, env=self.env, input=input, capture_output=True, text=True, timeout=120, check=False
+        )
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
@@ -65,7 +71,8 @@ class Operations:
         )
         found = self.get(namespace, name)
         if done.returncode != 0:
-            raise AssertionError(f"{namespace}/{name}: waited {within_s} s for {path}: {json.dumps(found['status'], indent=1)}")
+            shown = json.dumps(found["status"], indent=1)
+            raise AssertionError(f"{namespace}/{name}: waited {within_s} s for {path}: {shown}")
         return found
 
     def condition(self, operation: Mapping[str, Any], type_: str) -> dict[str, Any] | None:
