@@ -1,7 +1,6 @@
 """What the engine refuses: each with a reason, a sentence that names the field or the command, and a history."""
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +94,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(running_engine: Engine, kubectl: Kubectl, operations: Operations, shared_namespace: str) -> Iterator[World]:
+def world(running_engine: Engine, kubectl: Kubectl, operations: Operations, shared_namespace: str) -> World:
     """All of them at once: each is its own workflow, and the slow one waits for its target meanwhile."""
     kubectl.apply(
         application_instance(shared_namespace, "elsewhere", release_namespace="kube-system"),
@@ -113,7 +112,7 @@ def world(running_engine: Engine, kubectl: Kubectl, operations: Operations, shar
     kubectl.apply(application_instance(shared_namespace, "late"))
     for name in [*REFUSED, "late", "nothing"]:
         operations.await_end(shared_namespace, name)
-    yield World(shared_namespace, history)
+    return World(shared_namespace, history)
 
 
 @pytest.mark.parametrize("name", REFUSED)
