@@ -147,7 +147,9 @@ def is_trusted(url: str, location: StorageLocation | None) -> bool:
     host = urlsplit(url)
     if location is not None and location.s3_url:
         configured = urlsplit(location.s3_url)
-        return (host.scheme, host.netloc) == (configured.scheme, configured.netloc)
+        # Virtual-hosted buckets are subdomains.
+        is_bucket_of_it = host.netloc.endswith(f".{configured.netloc}") and "@" not in host.netloc
+        return host.scheme == configured.scheme and (host.netloc == configured.netloc or is_bucket_of_it)
     return host.scheme == "https" and (host.hostname or "").endswith(PROVIDER_HOSTS)
 
 

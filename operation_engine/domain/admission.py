@@ -16,7 +16,8 @@ from operation_engine.domain.resources.reasons import Reason
 
 # What is built; every other type and engine is accepted by the schema and refused here, by name.
 BUILT = {OperationType.BACKUP: Engine.VELERO}
-TARGET_KINDS = ("ApplicationInstance", "Namespace")
+TARGET_KINDS = {"ApplicationInstance": "apps.vworkspace.io", "Namespace": ""}
+"""What an Operation works on, and the API group of each."""
 MANAGED_LABELS = (identity.MANAGED_BY_LABEL, "managed-by")
 
 
@@ -38,7 +39,6 @@ class Facts(ApiModel):
     """What was found around an Operation."""
 
     namespace_labels: Mapping[str, str] = {}
-    namespace_terminating: bool = False
     target_found: bool = True
     target_release_namespace: str | None = None
     require_managed_namespace: bool = True
@@ -174,6 +174,13 @@ def _target(operation: Operation, facts: Facts) -> Gate | None:
         return refuse(
             Reason.VALIDATION_FAILED,
             f"spec.targetRef.kind is {target.kind}: an Operation works on one of {', '.join(TARGET_KINDS)}.",
+        )
+    group = target.api_version.rpartition("/")[0]
+    if group != TARGET_KINDS[target.kind]:
+        return refuse(
+            Reason.VALIDATION_FAILED,
+            f"spec.targetRef.apiVersion is {target.api_version}: a {target.kind} is of API group "
+            f"{TARGET_KINDS[target.kind] or 'core (v1)'}.",
         )
     if target.kind == "Namespace" and target.name != namespace:
         return refuse(

@@ -13,6 +13,7 @@ from operation_engine.domain.resources.operation_status import OperationStatus, 
 from operation_engine.domain.resources.reasons import Reason
 
 MAX_MESSAGE = 1024
+_CONTROL = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"}
 
 _T, _F, _U = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _C = ConditionType
@@ -81,7 +82,11 @@ _NEWS = {(_C.BLOCKED, _T), (_C.FAILED, _T), (_C.CANCELLED, _T), (_C.SUCCEEDED, _
 
 
 def bounded(text: str, limit: int = MAX_MESSAGE) -> str:
-    """`text` in at most `limit` bytes of UTF-8: etcd, Events and Temporal all count bytes."""
+    """`text` in at most `limit` bytes of UTF-8: etcd, Events and Temporal all count bytes.
+
+    Control characters, of which JSON makes six bytes each, become spaces.
+    """
+    text = text.translate(_CONTROL)
     raw = text.encode()
     if len(raw) <= limit:
         return text

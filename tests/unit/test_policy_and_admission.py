@@ -111,5 +111,16 @@ def test_an_application_is_reached_only_in_its_operation_s_own_namespace(release
 
 @given(st.sampled_from(["Namespace", "ApplicationInstance", "Deployment", "Secret"]), st.sampled_from(["shop", "till"]))
 def test_no_operation_reaches_another_namespace(kind: str, name: str) -> None:
-    passes = admit(operation(targetRef={"apiVersion": "v1", "kind": kind, "name": name}), SERVED).answer == Answer.PASS
+    version = "apps.vworkspace.io/v1alpha1" if kind == "ApplicationInstance" else "v1"
+    target = {"apiVersion": version, "kind": kind, "name": name}
+    passes = admit(operation(targetRef=target), SERVED).answer == Answer.PASS
     assert passes == (kind == "ApplicationInstance" or (kind, name) == ("Namespace", "shop"))
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"), [("apps/v1", "Namespace"), ("v1", "ApplicationInstance"), ("apps/v1", "ApplicationInstance")]
+)
+def test_a_target_of_another_api_group_is_refused_by_the_field(version: str, kind: str) -> None:
+    gate = admit(operation(targetRef={"apiVersion": version, "kind": kind, "name": "shop"}), SERVED)
+    assert (gate.answer, gate.reason) == (Answer.REFUSE, Reason.VALIDATION_FAILED)
+    assert "spec.targetRef.apiVersion" in gate.message
