@@ -18,7 +18,7 @@ from demo.screen import seconds_between, view
 from demo.terminal import DemoError, Terminal
 from local_cluster.cluster import LocalCluster
 from local_cluster.errors import LocalClusterError
-from local_cluster.progress import Printed
+from local_cluster.progress import Printed, spoken
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -40,7 +40,7 @@ def main(state_dir: str) -> None:
     except KeyboardInterrupt:
         console.print("\nInterrupted; what runs goes on running. `make down` stops it.")
         sys.exit(130)
-    console.print(f"\nAll of it took {time.monotonic() - began:.0f} s and goes on running; `make down` stops it.")
+    console.print(f"\nAll of it took {spoken(time.monotonic() - began)} and goes on running; `make down` stops it.")
 
 
 class _Demo:
