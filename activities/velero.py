@@ -110,7 +110,7 @@ class VeleroActivities:
                 return self._answer(status, location, gate)
             wanted = lifecycle.say(status, gate.reason or Reason.PENDING, gate.message)
             if wanted != status and told.due():
-                status = await self._store.write(request.ref, own, StatusReport(status=wanted))
+                status = await self._tell_numbers(request, wanted)
             activity.heartbeat()
             await self._watches.locations.changed(ANY, HEARTBEAT_EVERY.total_seconds())
 
@@ -144,7 +144,7 @@ class VeleroActivities:
                 return Followed(status=status, observation=observation)
             wanted = _with_progress(status, observation, silent)
             if (wanted != status or not is_written) and shown.due():
-                status, is_written = await self._store.write(request.ref, own, StatusReport(status=wanted)), True
+                status, is_written = await self._tell_numbers(request, wanted), True
         raise AssertionError("a watch does not end")
 
     @activity.defn
@@ -171,6 +171,11 @@ class VeleroActivities:
             size_bytes=contents.size_bytes,
             problems=parsed.bounded_warnings(contents.problems),
         )
+
+    async def _tell_numbers(self, request: StepRequest, wanted: OperationStatus) -> OperationStatus:
+        """The status with what moved since the report that this step entered with."""
+        report = StatusReport(status=wanted, serial=request.report.serial)
+        return await self._store.write_numbers(request.ref, own_run(), report)
 
     def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
         return GateAnswer(status=status, gate=gate, storage_location=location.name if location else None)

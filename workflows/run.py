@@ -64,6 +64,7 @@ class OperationRun:
         self.status = OperationStatus()
         self.next = OperationStatus()
         self.claimed: Claimed | None = None
+        self.serial = 0
 
     @property
     def facts(self) -> Claimed:
@@ -124,8 +125,9 @@ class OperationRun:
             self.next = lifecycle.enter(self.next, Life.RUNNING, reason, message, self.now())
 
     def report(self) -> StatusReport:
-        """From the status that stands to the one that comes."""
-        return report.report(self.status, self.next)
+        """From the status that stands to the one that comes, as this run's next report."""
+        self.serial += 1
+        return report.report(self.status, self.next, self.serial)
 
     def written(self, status: OperationStatus) -> None:
         """This status stands now: go on from it, and show it in the UI."""

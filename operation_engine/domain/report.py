@@ -4,12 +4,13 @@ Made by workflows, written by `records`. Status write, Event, log line and metri
 same number, so each can be repeated without harm after a crash between them.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
 from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.conditions import Condition, ConditionStatus, ConditionType
-from operation_engine.domain.resources.operation_status import OperationStatus, StepState
+from operation_engine.domain.resources.operation_status import OperationStatus, StepState, WorkflowClaim
 
 _C = ConditionType
 # Ready, Reconciling and Stalled are other tools' words for what these already tell.
@@ -49,35 +50,43 @@ class Transition(ApiModel):
 
 
 class StatusReport(ApiModel):
-    """A status to be written whole, and what changed to make it so.
+    """A status to be written whole, and what its run knows to have changed.
 
-    `status.seq` is the number of the last transition; `status.seq - len(transitions)` that of the status it
-    follows. A write is only good on that one, or on its own result.
+    `serial` counts the reports of one run. The claim keeps the last one that was written, so a try that crashed
+    after its write, and one that comes late, are told from the next report without a look at their contents.
     """
 
     status: OperationStatus
+    serial: int
     transitions: tuple[Transition, ...] = ()
 
-    @property
-    def follows(self) -> int:
-        """The `seq` of the status that this report continues."""
-        return self.status.seq - len(self.transitions)
+    def is_written(self, claim: WorkflowClaim) -> bool:
+        """Whether this very report stands, written by a try that crashed after it."""
+        return self.serial == claim.report
 
-    def is_written(self, live: OperationStatus) -> bool:
-        """Whether the live status is this report's own result, written by a try that crashed after it."""
-        return bool(self.transitions) and live.seq == self.status.seq
+    def is_late(self, claim: WorkflowClaim) -> bool:
+        """Whether the same run has reported something newer since."""
+        return self.serial < claim.report
+
+    def told_again(self, live: OperationStatus, claim: WorkflowClaim) -> tuple[Transition, ...]:
+        """The transitions of this written report under the numbers they got; none where a take-over changed them."""
+        if live.seq - claim.followed != len(self.transitions):
+            return ()
+        return _numbered(self.transitions, claim.followed)
 
 
-def report(before: OperationStatus, after: OperationStatus) -> StatusReport:
+def report(before: OperationStatus, after: OperationStatus, serial: int) -> StatusReport:
     """The report that leads from one status to the next."""
-    found = transitions(before, after)
-    return StatusReport(status=after.model_copy(update={"seq": before.seq + len(found)}), transitions=found)
+    return StatusReport(status=after, serial=serial, transitions=transitions(before, after))
 
 
 def transitions(before: OperationStatus, after: OperationStatus) -> tuple[Transition, ...]:
     """What changed, steps first (they ended before the whole moved on), numbered from `before.seq`."""
-    changes = [*_step_changes(before, after), *_condition_changes(before, after)]
-    return tuple(c.model_copy(update={"number": before.seq + i}) for i, c in enumerate(changes, start=1))
+    return _numbered((*_step_changes(before, after), *_condition_changes(before, after)), before.seq)
+
+
+def _numbered(changes: Sequence[Transition], after: int) -> tuple[Transition, ...]:
+    return tuple(c.model_copy(update={"number": after + i}) for i, c in enumerate(changes, start=1))
 
 
 def _step_changes(before: OperationStatus, after: OperationStatus) -> list[Transition]:

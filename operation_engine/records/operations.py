@@ -1,7 +1,7 @@
 """How an Operation is kept: read, claimed, and its status written whole by compare-and-swap.
 
 Every activity enters through `write`: that one write is the fence. It goes through only for the run that holds the
-claim, and only on the very status that its report follows; a run that comes late changes nothing.
+claim, and only for a report that comes after the one written last; what comes late changes nothing.
 """
 
 from collections import OrderedDict
@@ -87,18 +87,22 @@ class OperationStore:
             await self._check_claim(own, stored)
             claimed = live.model_copy(update={"workflow": await self._new_claim(own, stored)})
             planned = lifecycle.observe_generation(plan(claimed), stored.operation.metadata.generation)
-            after = _numbered(live, planned)
+            after = _numbered(live, planned, 0)
             if await self._put(stored, after.status) is not None:
                 await self._announcer.tell(stored.operation, after, fresh=True)
                 return after.status
         raise Unavailable(f"Operation {ref.namespace}/{ref.name}: every write met another writer")
 
     async def write(self, ref: OperationRef, own: RunIdentity, report: StatusReport) -> OperationStatus:
-        """Write a report's status and announce its transitions. Returns the status as it stands.
+        """Write a report's status and announce what changed. Returns the status as it stands.
 
-        Raises Fenced where the claim is another's or a newer status stands, OperationGone, and Unavailable.
+        Raises Fenced where the claim is another's or a newer report stands, OperationGone, and Unavailable.
         """
         return await self._write(ref, own, report, lambda live: report.status)
+
+    async def write_numbers(self, ref: OperationRef, own: RunIdentity, report: StatusReport) -> OperationStatus:
+        """Write a report's live numbers and message once more, as they move. Raises as `write` does."""
+        return await self._write(ref, own, report, lambda live: report.status, again=True)
 
     async def begin_attempt(
         self, ref: OperationRef, own: RunIdentity, report: StatusReport, after: int, cause: AttemptCause
@@ -113,59 +117,42 @@ class OperationStore:
         self._announcer.attempt_began(await self.current(ref), cause)
         return status
 
-    async def _write(self, ref: OperationRef, own: RunIdentity, report: StatusReport, amend: Amend) -> OperationStatus:
+    async def _write(
+        self, ref: OperationRef, own: RunIdentity, report: StatusReport, amend: Amend, *, again: bool = False
+    ) -> OperationStatus:
         for _ in range(MAX_ROUNDS):
             cached = self._cache.get(ref.uid)
             stored = cached or await self.read(ref)
-            live = stored.operation.status
-            if standing(own, live) == Standing.HELD and report.is_written(live):
+            live, claim = stored.operation.status, stored.operation.status.workflow
+            if claim is None or standing(own, live) != Standing.HELD:
+                stored = await self.read(ref)
+                claim = await self._taken_over(own, stored)
+            elif report.is_late(claim) or (report.is_written(claim) and not again):
                 if cached is not None:
-                    # What was remembered here says so; the Operation may have another owner by now.
+                    # What was remembered here says so; somebody may have written since: only a fresh look counts.
                     self._cache.pop(ref.uid, None)
                     continue
-                await self._announcer.tell(stored.operation, report, fresh=False)
-                return live
-            if standing(own, live) == Standing.HELD and _says_already(live, amend(live)):
-                return live
-            after = await self._next(own, stored, report, amend)
-            if after is None:
-                # Another worker may have written since this one last looked: only a fresh look is a verdict.
-                if cached is None:
-                    raise Fenced(f"A newer status stands (number {live.seq}); this report follows {report.follows}.")
-                self._cache.pop(ref.uid, None)
-                continue
-            observed = lifecycle.observe_generation(after.status, stored.operation.metadata.generation)
-            if observed == live or await self._put(stored, observed) is not None:
+                return await self._written_before(stored, report, claim)
+            after = _on_top(stored, report, amend, claim)
+            if _says_nothing_new(after.status, stored.operation.status):
+                return stored.operation.status
+            if await self._put(stored, after.status) is not None:
                 await self._announcer.tell(stored.operation, after, fresh=True)
-                return observed
+                return after.status
         raise Unavailable(f"Operation {ref.namespace}/{ref.name}: every write met another writer")
 
-    async def _next(self, own: RunIdentity, stored: Stored, report: StatusReport, amend: Amend) -> StatusReport | None:
-        """What is to be written on top of what stands; None where a newer status stands than the report follows."""
+    async def _written_before(self, stored: Stored, report: StatusReport, claim: WorkflowClaim) -> OperationStatus:
         live = stored.operation.status
-        if standing(own, live) != Standing.HELD:
-            return await self._taken_over(own, stored, amend)
-        if live.seq == report.follows:
-            return report.model_copy(update={"status": _continued(live, amend(live))})
-        if report.follows < live.seq < report.status.seq:
-            # An activity of this run entered its step and failed after that: its write stands, its answer never came.
-            return _numbered(live, _continued(live, attempts.rejoined(live, amend(live))))
-        return None
+        if report.is_late(claim):
+            raise Fenced(f"This run has reported since: report {report.serial} comes after {claim.report}.")
+        told = report.model_copy(update={"status": live, "transitions": report.told_again(live, claim)})
+        await self._announcer.tell(stored.operation, told, fresh=False)
+        return live
 
-    async def _taken_over(self, own: RunIdentity, stored: Stored, amend: Amend) -> StatusReport:
-        """What a run writes that takes the claim: its own view, on top of the attempts and numbers that stand."""
-        meta = stored.operation.metadata
-        stored = await self.read(OperationRef(namespace=meta.namespace or "", name=meta.name, uid=meta.uid))
+    async def _taken_over(self, own: RunIdentity, stored: Stored) -> WorkflowClaim:
+        """The claim of a run that takes the Operation from another. Raises Fenced where it may not."""
         await self._check_claim(own, stored)
-        live = stored.operation.status
-        view = amend(live)
-        merged = view.model_copy(
-            update={
-                "workflow": await self._new_claim(own, stored),
-                "attempts": attempts.merge(live.attempts, view.attempts),
-            }
-        )
-        return _numbered(live, merged)
+        return await self._new_claim(own, stored)
 
     async def _check_claim(self, own: RunIdentity, stored: Stored) -> None:
         live = stored.operation.status
@@ -222,22 +209,30 @@ class OperationStore:
         return stored
 
 
-def _continued(live: OperationStatus, wanted: OperationStatus) -> OperationStatus:
-    """A report on the status it follows; progress that was written meanwhile is not turned back."""
-    if live.attempt != wanted.attempt:
-        return wanted
-    return wanted.model_copy(update={"progress": progress.latest(live.progress, wanted.progress)})
+def _on_top(stored: Stored, report: StatusReport, amend: Amend, claim: WorkflowClaim) -> StatusReport:
+    """The report as it is written on what stands: attempts only grow, progress does not go back, numbers go on."""
+    live = stored.operation.status
+    wanted = attempts.rejoined(live, amend(live))
+    if live.attempt == wanted.attempt:
+        wanted = wanted.model_copy(update={"progress": progress.latest(live.progress, wanted.progress)})
+    held = claim.model_copy(update={"report": report.serial, "followed": live.seq})
+    if report.serial == claim.report:
+        held = claim  # live numbers, written again: what was told with this report is told by then
+    observed = lifecycle.observe_generation(wanted, stored.operation.metadata.generation)
+    return _numbered(live, observed.model_copy(update={"workflow": held}), report.serial)
 
 
-def _says_already(live: OperationStatus, wanted: OperationStatus) -> bool:
-    """Whether a take-over wrote this very status under numbers of its own, by a try that crashed after it."""
-    same = {"workflow": live.workflow, "seq": live.seq, "attempts": attempts.merge(live.attempts, wanted.attempts)}
-    return lifecycle.observe_generation(wanted.model_copy(update=same), live.observed_generation) == live
+def _says_nothing_new(wanted: OperationStatus, live: OperationStatus) -> bool:
+    """The same but for the report's serial number, which alone is worth no write."""
+    if wanted.workflow is None or live.workflow is None or wanted.workflow.run_id != live.workflow.run_id:
+        return False
+    return wanted.model_copy(update={"workflow": live.workflow}) == live
 
 
-def _numbered(live: OperationStatus, wanted: OperationStatus) -> StatusReport:
+def _numbered(live: OperationStatus, wanted: OperationStatus, serial: int) -> StatusReport:
     found: Sequence[Transition] = transitions(live, wanted)
-    return StatusReport(status=wanted.model_copy(update={"seq": live.seq + len(found)}), transitions=tuple(found))
+    status = wanted.model_copy(update={"seq": live.seq + len(found)})
+    return StatusReport(status=status, serial=serial, transitions=tuple(found))
 
 
 def _now() -> datetime:

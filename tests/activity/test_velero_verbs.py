@@ -160,7 +160,7 @@ class TestWhileNobodyWorksOnBackups:
         backups: VeleroBackups,
     ) -> None:
         async def after(change: Callable[[], None], status: OperationStatus, seen: Any) -> Any:
-            report = reports.created(status) if seen is None else StatusReport(status=status)
+            report = reports.created(status) if seen is None else reports.next_report(status, status)
             request = FollowRequest(ref=ref, report=report, name=created.name, seen=seen)
             following = asyncio.create_task(act(worker.velero.follow_backup, request))
             await asyncio.to_thread(change)

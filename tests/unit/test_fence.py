@@ -8,7 +8,7 @@ from support.memory import MemoryApi
 from support.values import NOW, REF, later, operation
 
 from operation_engine.domain import lifecycle, progress, steps
-from operation_engine.domain.claim import RunIdentity
+from operation_engine.domain.claim import Holder, HolderState, RunIdentity
 from operation_engine.domain.identity import workflow_id
 from operation_engine.domain.lifecycle import Life
 from operation_engine.domain.report import StatusReport, report
@@ -65,8 +65,8 @@ def failed(before: OperationStatus) -> OperationStatus:
 async def test_the_end_is_written_on_top_of_a_step_whose_answer_never_came() -> None:
     """Every transition is told once, under a number of its own."""
     kept = Kept()
-    await kept.store().write(REF, OWN, report(kept.first, entered(kept.first)))
-    end = await kept.store().write(REF, OWN, report(kept.first, failed(entered(kept.first))))
+    await kept.store().write(REF, OWN, report(kept.first, entered(kept.first), 1))
+    end = await kept.store().write(REF, OWN, report(kept.first, failed(entered(kept.first)), 2))
     assert (end.phase, end.reason) == ("Failed", "EngineUnavailable")
     assert kept.numbers == sorted(set(kept.numbers))
     reasons = [event["reason"] for event in kept.api.events(REF.uid)]
@@ -76,16 +76,16 @@ async def test_the_end_is_written_on_top_of_a_step_whose_answer_never_came() -> 
 
 async def test_the_end_keeps_and_concludes_an_attempt_that_its_run_never_heard_of() -> None:
     kept = Kept()
-    begun = report(kept.first, entered(kept.first))
+    begun = report(kept.first, entered(kept.first), 1)
     await kept.store().begin_attempt(REF, OWN, begun, 0, AttemptCause.INITIAL)
-    end = await kept.store().write(REF, OWN, report(kept.first, failed(entered(kept.first))))
+    end = await kept.store().write(REF, OWN, report(kept.first, failed(entered(kept.first)), 2))
     assert [(a.number, a.outcome, a.reason) for a in end.attempts] == [(1, "Failed", "EngineUnavailable")]
     assert end.attempt == 1
 
 
 async def test_a_write_that_is_repeated_by_another_worker_changes_nothing() -> None:
     kept = Kept()
-    made = report(kept.first, entered(kept.first))
+    made = report(kept.first, entered(kept.first), 1)
     once = await kept.store().write(REF, OWN, made)
     assert await kept.store().write(REF, OWN, made) == once
     assert len(kept.api.statuses[REF.uid]) == 1
@@ -94,19 +94,20 @@ async def test_a_write_that_is_repeated_by_another_worker_changes_nothing() -> N
 async def test_an_activity_that_comes_back_after_the_end_is_fenced() -> None:
     kept = Kept()
     late = kept.store()
-    first = await late.write(REF, OWN, report(kept.first, entered(kept.first)))
-    end = await kept.store().write(REF, OWN, report(first, failed(first)))
-    for stale in (report(kept.first, entered(kept.first)), StatusReport(status=first)):
-        with pytest.raises(Fenced):
-            await late.write(REF, OWN, stale)
+    first = await late.write(REF, OWN, report(kept.first, entered(kept.first), 1))
+    end = await kept.store().write(REF, OWN, report(first, failed(first), 2))
+    with pytest.raises(Fenced):
+        await late.write(REF, OWN, report(kept.first, entered(kept.first), 1))
+    with pytest.raises(Fenced):
+        await late.write_numbers(REF, OWN, StatusReport(status=first, serial=1))
     assert kept.api.statuses[REF.uid][-1] == end
 
 
 async def test_progress_that_was_written_meanwhile_is_not_turned_back() -> None:
     kept = Kept()
     further = kept.first.model_copy(update={"progress": Progress(percent=60, items_done=6, items_total=10)})
-    await kept.store().write(REF, OWN, StatusReport(status=further))
-    written = await kept.store().write(REF, OWN, report(kept.first, entered(kept.first)))
+    await kept.store().write_numbers(REF, OWN, StatusReport(status=further, serial=1))
+    written = await kept.store().write(REF, OWN, report(kept.first, entered(kept.first), 2))
     assert written.progress == further.progress
     assert progress.latest(written.progress, None) == further.progress
 
@@ -114,7 +115,7 @@ async def test_progress_that_was_written_meanwhile_is_not_turned_back() -> None:
 async def test_a_worker_that_remembers_its_claim_asks_again_before_it_acts_on_a_repeated_step() -> None:
     """Meanwhile a Reset's run may have taken the Operation over."""
     kept = Kept()
-    made = report(kept.first, entered(kept.first))
+    made = report(kept.first, entered(kept.first), 1)
     slow = kept.store()
     await slow.write(REF, OWN, made)
     live = kept.api.peek(OPERATIONS, REF.name, REF.namespace)
@@ -122,3 +123,47 @@ async def test_a_worker_that_remembers_its_claim_asks_again_before_it_acts_on_a_
     kept.api.put(OPERATIONS, live)
     with pytest.raises(Fenced):
         await slow.write(REF, OWN, made)
+
+
+async def test_a_take_over_whose_step_then_fails_can_still_write_the_end() -> None:
+    """The run that came by a Reset never heard under which numbers its first write went down."""
+    kept = Kept()
+    live = kept.api.peek(OPERATIONS, REF.name, REF.namespace)
+    ended = failed(entered(kept.first)).model_copy(update={"seq": 7})
+    live["status"] = ended.model_copy(update={"workflow": CLAIM.model_copy(update={"run_id": "r0"})}).to_api()
+    kept.api.put(OPERATIONS, live)
+    store = OperationStore(kept.api, Reset(), Announcer(EventWriter(kept.api)), "default", "http://ui")
+
+    await store.write(REF, OWN, report(kept.first, entered(kept.first), 3))
+    end = await store.write(REF, OWN, report(kept.first, failed(entered(kept.first)), 4))
+
+    assert (end.phase, end.workflow.run_id, end.workflow.report) == ("Failed", "r1", 4)
+    assert end.seq > 7
+    assert kept.numbers == sorted(set(kept.numbers))
+
+
+async def test_a_take_over_that_crashed_after_its_write_stands_when_it_is_repeated() -> None:
+    kept = Kept()
+    live = kept.api.peek(OPERATIONS, REF.name, REF.namespace)
+    live["status"] = (
+        failed(kept.first).model_copy(update={"workflow": CLAIM.model_copy(update={"run_id": "r0"})}).to_api()
+    )
+    kept.api.put(OPERATIONS, live)
+    made = report(kept.first, entered(kept.first), 3)
+
+    def store() -> OperationStore:
+        return OperationStore(kept.api, Reset(), Announcer(EventWriter(kept.api)), "default", "http://ui")
+
+    once = await store().write(REF, OWN, made)
+
+    assert await store().write(REF, OWN, made) == once
+
+
+class Reset:
+    """Temporal as it answers the run that a Reset made: its predecessor is closed, and it is the latest."""
+
+    async def first_run_id(self, workflow_id: str, run_id: str) -> str:
+        return "r1"
+
+    async def holder(self, claim: WorkflowClaim) -> Holder:
+        return Holder(state=HolderState.CLOSED, first_run_id="r1", latest_run_id=OWN.run_id)

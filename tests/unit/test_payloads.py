@@ -40,7 +40,7 @@ def test_what_may_be_absent_has_a_default(model: type[ApiModel]) -> None:
 def full_report() -> requests.CreateRequest:
     planned = attempts.allocate(steps.plan(OperationStatus(), list(BackupStep)), REF, "r", 0, AttemptCause.INITIAL, NOW)
     running = lifecycle.enter(planned, Life.RUNNING, Reason.VELERO_BACKUP_IN_PROGRESS, "at work", NOW)
-    return requests.CreateRequest(ref=REF, report=report(planned, running), after=0, cause=AttemptCause.AUTOMATIC)
+    return requests.CreateRequest(ref=REF, report=report(planned, running, 1), after=0, cause=AttemptCause.AUTOMATIC)
 
 
 @pytest.mark.parametrize(

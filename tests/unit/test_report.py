@@ -7,7 +7,7 @@ from support.values import NOW, later, operation
 from operation_engine.domain import lifecycle, steps
 from operation_engine.domain.lifecycle import Life, enter
 from operation_engine.domain.report import StatusReport, Transition, TransitionKind, report, transitions
-from operation_engine.domain.resources.operation_status import EngineRef, OperationStatus, StepState
+from operation_engine.domain.resources.operation_status import EngineRef, OperationStatus, StepState, WorkflowClaim
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.steps import BackupStep
 from operation_engine.records.events import MAX_NOTE, event, reason_of
@@ -33,6 +33,14 @@ moves = st.one_of(
 )
 
 
+CLAIM = WorkflowClaim(id="operation/shop/b/u", run_id="r")
+
+
+def written(made: StatusReport) -> OperationStatus:
+    """The status as a store writes it: with the number of its last transition."""
+    return made.status.model_copy(update={"seq": made.status.seq + len(made.transitions)})
+
+
 @given(st.lists(st.lists(moves, max_size=4), max_size=12))
 def test_transitions_are_numbered_without_a_gap_for_all_of_an_operation_s_life(life: list[list[object]]) -> None:
     status, told = START, []
@@ -40,10 +48,9 @@ def test_transitions_are_numbered_without_a_gap_for_all_of_an_operation_s_life(l
         after = status
         for move in batch:
             after = move(after, later(second))  # type: ignore[operator]
-        made = report(status, after)
+        made = report(status, after, second + 1)
         told += made.transitions
-        assert made.follows == status.seq
-        status = made.status
+        status = written(made)
     assert [t.number for t in told] == list(range(1, len(told) + 1))
     assert status.seq == len(told)
 
@@ -53,9 +60,9 @@ def test_a_status_that_is_reported_again_tells_nothing_new(batch: list[object]) 
     after = START
     for move in batch:
         after = move(after, NOW)  # type: ignore[operator]
-    made = report(START, after)
+    made = report(START, after, 1)
     assert transitions(made.status, made.status) == ()
-    assert report(made.status, made.status).status == made.status
+    assert report(made.status, made.status, 2).status == made.status
 
 
 @given(st.lists(moves, min_size=1, max_size=8))
@@ -63,10 +70,22 @@ def test_a_report_knows_its_own_result_and_no_other(batch: list[object]) -> None
     after = START
     for move in batch:
         after = move(after, NOW)  # type: ignore[operator]
-    made = report(START, after)
-    assert made.is_written(made.status) == bool(made.transitions)
-    assert not made.is_written(made.status.model_copy(update={"seq": made.status.seq + 1}))
-    assert not made.is_written(START) or not made.transitions
+    made = report(START, after, 5)
+    serials = {serial: CLAIM.model_copy(update={"report": serial}) for serial in (4, 5, 6)}
+    assert [made.is_written(serials[n]) for n in (4, 5, 6)] == [False, True, False]
+    assert [made.is_late(serials[n]) for n in (4, 5, 6)] == [False, False, True]
+
+
+@given(st.lists(moves, max_size=8), st.integers(min_value=0, max_value=50))
+def test_a_report_that_stands_is_told_again_under_the_numbers_it_got(batch: list[object], followed: int) -> None:
+    after = START
+    for move in batch:
+        after = move(after, NOW)  # type: ignore[operator]
+    made = report(START, after, 1)
+    claim = CLAIM.model_copy(update={"report": 1, "followed": followed})
+    live = after.model_copy(update={"seq": followed + len(made.transitions)})
+    assert [t.number for t in made.told_again(live, claim)] == list(range(followed + 1, live.seq + 1))
+    assert made.told_again(live.model_copy(update={"seq": live.seq + 1}), claim) == ()
 
 
 def test_a_first_status_does_not_tell_what_has_not_happened() -> None:
@@ -136,4 +155,4 @@ def test_an_event_s_note_is_never_longer_than_the_api_server_takes(message: str)
 
 def test_a_report_of_progress_alone_is_never_taken_for_written() -> None:
     """It carries no number of its own, so it must be compared field by field."""
-    assert not StatusReport(status=START).is_written(START)
+    assert not StatusReport(status=START, serial=2).is_written(CLAIM)

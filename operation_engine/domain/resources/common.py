@@ -35,7 +35,9 @@ def api_name(name: str) -> str:
 class ApiModel(BaseModel):
     """A frozen value with Kubernetes' field names; keys it does not know are ignored, null is absent."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=api_name, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, alias_generator=api_name, populate_by_name=True, serialize_by_alias=True, extra="ignore"
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 

@@ -150,6 +150,8 @@ class WorkflowClaim(ApiModel):
         description="Digest of targetRef, type, engine and parameters as they were when work began.",
     )
     url: Url | None = Field(default=None, description="The workflow in the Temporal UI.")
+    report: Count = Field(default=0, description="Serial number of the run's last report written here.")
+    followed: Count = Field(default=0, description="The value of status.seq that this report was written on.")
 
 
 class Approval(ApiModel):
