@@ -86,7 +86,7 @@ def _count_step(operation: Operation, transition: Transition, status: OperationS
 
 
 def _count_end(operation: Operation, status: OperationStatus) -> None:
-    type_, engine = str(operation.spec.type), str(operation.spec.engine or "")
+    type_, engine = str(operation.spec.type), str(operation.spec.effective_engine or "")
     telemetry.OPERATIONS_ENDED.labels(
         type=type_, engine=engine, phase=str(status.phase), reason=status.reason or ""
     ).inc()

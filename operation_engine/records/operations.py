@@ -185,7 +185,7 @@ class OperationStore:
                 "namespace": meta.namespace,
                 "resourceVersion": meta.resource_version,
             },
-            "status": status.to_api(),
+            "status": _without_empty_lists(status.to_api()),
         }
         try:
             manifest = await self._api.replace_status(OPERATIONS, meta.name, meta.namespace or "", body)
@@ -227,6 +227,14 @@ def _says_nothing_new(wanted: OperationStatus, live: OperationStatus) -> bool:
     if wanted.workflow is None or live.workflow is None or wanted.workflow.run_id != live.workflow.run_id:
         return False
     return wanted.model_copy(update={"workflow": live.workflow}) == live
+
+
+def _without_empty_lists(status: Manifest) -> Manifest:
+    """`kubectl wait` gives up at once on a list that is there and empty; on one that is absent it waits."""
+    kept = {key: value for key, value in status.items() if value != []}
+    if "outputs" in kept:
+        kept["outputs"] = {key: value for key, value in kept["outputs"].items() if value != []}
+    return kept
 
 
 def _numbered(live: OperationStatus, wanted: OperationStatus, serial: int) -> StatusReport:

@@ -20,6 +20,7 @@ FIELD_MANAGER = "vworkspace-operation-engine"
 REQUEST_TIMEOUT_S = 10.0
 # For some seconds after its start an API server answers 403 to everyone whose roles it has not read yet.
 _FORBIDDEN_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+_TERMINATING = "because it is being terminated"
 _RETRY_S = 2.0
 _log = get_logger(__name__)
 
@@ -205,6 +206,8 @@ _KINDS: Mapping[int, type[KubernetesError]] = {
 
 def _translated(method: str, path: str, status: int, body: str) -> KubernetesError:
     kind = _KINDS.get(status, Unavailable if status >= 500 else Refused)
+    if status == 403 and _TERMINATING in body:
+        kind = Refused  # no right is missing, and none will come
     return kind(f"{method} {path}: {_message(body)}", status)
 
 

@@ -118,7 +118,8 @@ class Attempt(ApiModel):
     number: Annotated[int, Keywords(minimum=1, maximum=10_000)] = Field(description="1 for the first; it only grows.")
     cause: LenientCause = Field(
         default=AttemptCause.INITIAL,
-        description="Initial, Human (retry), Automatic (Velero restarted under it) or Reset (in the Temporal UI).",
+        description="Initial, Human (retry), Automatic (Velero restarted under it, or its storage location went away) "
+        "or Reset (in the Temporal UI).",
     )
     velero_name: Name | None = Field(
         default=None,
