@@ -90,8 +90,8 @@ class OperationActivities:
 
 
 def _first_status(live: OperationStatus, names: tuple[str, ...], now: datetime) -> OperationStatus:
-    """The first status of a run: the whole plan, nothing done. A Reset's run begins again from here."""
-    planned = steps.plan(live, names)
+    """The first status of a run: the whole plan, its first step under way. A Reset's run begins again from here."""
+    planned = steps.begin(steps.plan(live, names), names[0], _whole_ms(now))
     started = planned.model_copy(update={"started_at": _whole_ms(live.started_at or now), "progress": None})
     return enter(started, Life.CLAIMED, Reason.PENDING, "The engine has taken the Operation up.", _whole_ms(now))
 

@@ -38,7 +38,10 @@ def plan_again(status: OperationStatus, names: Sequence[str]) -> OperationStatus
 
 
 def begin(status: OperationStatus, name: str, now: datetime, message: str = "") -> OperationStatus:
-    """The step runs; it is the current one."""
+    """The step runs; it is the current one. Running already, it goes on as it is."""
+    old = find_step(status, name)
+    if old is not None and old.state == StepState.RUNNING and status.step == name:
+        return status
     step = Step(name=name, state=StepState.RUNNING, started_at=now, message=_short(message))
     return _with_step(status, step).model_copy(update={"step": name})
 

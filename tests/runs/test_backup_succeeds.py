@@ -54,7 +54,7 @@ async def test_outputs_and_references_lead_to_the_backup(play: Stage) -> None:
 async def test_the_whole_plan_is_shown_from_the_first_status_on(play: Stage) -> None:
     first = (await play.run()).history[0]
     assert [(step.name, step.state) for step in first.steps] == [
-        ("Admit", "Pending"),
+        ("Admit", "Running"),
         ("CheckStorageLocation", "Pending"),
         ("CreateBackup", "Pending"),
         ("FollowBackup", "Pending"),

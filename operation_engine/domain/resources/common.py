@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
@@ -46,7 +47,7 @@ class ApiModel(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        known = {api_name(name) for name in cls.model_fields}
+        known = _api_names(cls)
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
     @classmethod
@@ -57,6 +58,11 @@ class ApiModel(BaseModel):
     def to_api(self) -> dict[str, Any]:
         """The JSON form for the API server; absent fields are left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@cache
+def _api_names(model: type[ApiModel]) -> frozenset[str]:
+    return frozenset(api_name(name) for name in model.model_fields)
 
 
 def _milliseconds(moment: datetime) -> datetime:
