@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 
@@ -148,10 +148,14 @@ def is_trusted(url: str, location: StorageLocation | None) -> bool:
     host = urlsplit(url)
     if location is not None and location.s3_url:
         configured = urlsplit(location.s3_url)
-        # Virtual-hosted buckets are subdomains.
-        is_bucket_of_it = host.netloc.endswith(f".{configured.netloc}") and "@" not in host.netloc
-        return host.scheme == configured.scheme and (host.netloc == configured.netloc or is_bucket_of_it)
+        same_door = (host.scheme, _port(host)) == (configured.scheme, _port(configured)) and "@" not in host.netloc
+        name, allowed = host.hostname or "", configured.hostname or ""
+        return same_door and (name == allowed or name.endswith(f".{allowed}"))  # virtual-hosted buckets are subdomains
     return host.scheme == "https" and (host.hostname or "").endswith(PROVIDER_HOSTS)
+
+
+def _port(url: SplitResult) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def _parse(packed: bytes) -> Any:

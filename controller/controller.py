@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from controller.decide import Seen, Start, decide, see
+from controller.decide import Seen, Start, decide, latest_backups, see
 from controller.starter import Starter
 from controller.work_queue import WorkQueue
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.runtime.http import Health
 from operation_engine.runtime.kubernetes import OPERATIONS, KubernetesApi, Manifest
 from operation_engine.runtime.settings import Settings
-from operation_engine.runtime.telemetry import MANAGED_NAMESPACES, RECONCILES, get_logger
+from operation_engine.runtime.telemetry import LAST_SUCCESSFUL_BACKUP, MANAGED_NAMESPACES, RECONCILES, get_logger
 from operation_engine.runtime.telemetry import OPERATIONS as OPERATIONS_GAUGE
 from operation_engine.runtime.watching import Key, Reflector, watch_checks
 
@@ -45,8 +45,11 @@ class Controller:
         """Counts of Operations by type and phase, from the index."""
         counts = Counter((str(seen.type), str(seen.phase)) for seen in self.watch.index.values())
         OPERATIONS_GAUGE.clear()
+        LAST_SUCCESSFUL_BACKUP.clear()
         for (type_, phase), count in counts.items():
             OPERATIONS_GAUGE.labels(type=type_, phase=phase).set(count)
+        for (namespace, target), ended in latest_backups(self.watch.index.values()).items():
+            LAST_SUCCESSFUL_BACKUP.labels(operation_namespace=namespace, target=target).set(ended.timestamp())
         MANAGED_NAMESPACES.set(len({namespace for namespace, _ in self.watch.index}))
 
     def _changed(self, key: Key, seen: Seen | None) -> None:
@@ -71,6 +74,11 @@ class Controller:
             RECONCILES.labels(controller="operation", result="error").inc()
             _log.warning("workflow not started, trying again", namespace=key[0], operation=key[1], error=str(error))
             return False
+        except Exception:
+            # One Operation that nobody foresaw must not stop the watch over all others.
+            RECONCILES.labels(controller="operation", result="error").inc()
+            _log.exception("workflow not started, trying again", namespace=key[0], operation=key[1])
+            return False
         RECONCILES.labels(controller="operation", result=str(started)).inc()
         _log.info(f"workflow {started}", namespace=key[0], operation=key[1], operation_id=decision.ref.uid)
         return True
@@ -82,7 +90,8 @@ def parse(manifest: Manifest) -> Seen | None:
         return see(Operation.from_api(manifest))
     except ValidationError as error:
         meta = manifest["metadata"]
-        _log.error("Operation cannot be read", namespace=meta["namespace"], operation=meta["name"], error=str(error))
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
+        _log.error("Operation cannot be read", namespace=meta["namespace"], operation=meta["name"], faults=faults[:5])
         return None
 
 

@@ -1,6 +1,8 @@
 """What the watcher does about an Operation: pure. Cancel and signals to a running workflow join `Start` here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from operation_engine.domain import search
@@ -23,6 +25,7 @@ class Seen:
     target: str
     phase: Phase
     claimed: bool
+    finished_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,18 @@ def see(operation: Operation) -> Seen:
         target=operation.spec.target_ref.name,
         phase=operation.status.phase,
         claimed=operation.status.workflow is not None,
+        finished_at=operation.status.finished_at,
     )
+
+
+def latest_backups(all_seen: Iterable[Seen]) -> dict[tuple[str, str], datetime]:
+    """When the latest verified backup of each (namespace, target) ended."""
+    latest: dict[tuple[str, str], datetime] = {}
+    for seen in all_seen:
+        if seen.type == OperationType.BACKUP and seen.phase == Phase.SUCCEEDED and seen.finished_at is not None:
+            key = (seen.ref.namespace, seen.target)
+            latest[key] = max(seen.finished_at, latest.get(key, seen.finished_at))
+    return latest
 
 
 def decide(seen: Seen) -> Decision:

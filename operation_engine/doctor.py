@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from temporalio.service import RPCError
 
@@ -24,6 +25,8 @@ from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.temporal import connect, missing_search_attributes
 
 _REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+STALE_AFTER = timedelta(minutes=5)
+"""Velero looks at its locations every minute, unless it was told otherwise."""
 APPLY_RIGHTS = "apply deploy/rbac.yaml and run the engine as the service account in it"
 
 
@@ -80,6 +83,7 @@ async def examine(settings: Settings, api: KubernetesApi) -> AsyncIterator[Findi
     yield server
     if server.fault is None:
         yield await _listed("CRD of Operations", api, OPERATIONS, None, "kubectl apply -f deploy/crds/")
+        yield await _known("CRD of ApplicationInstances", api, APPLICATION_INSTANCES)
         yield await _rights(settings, api)
         install = "install Velero, or set VOP_VELERO_NAMESPACE to where it is"
         yield await _listed("Velero", api, BACKUPS, settings.velero_namespace, install)
@@ -111,8 +115,23 @@ async def _listed(subject: str, api: KubernetesApi, resource: Resource, namespac
     return Finding(subject)
 
 
+async def _known(subject: str, api: KubernetesApi, resource: Resource) -> Finding:
+    """By a name that nobody has: the engine may get these, and has no need to list them."""
+    try:
+        await api.get(resource, "vop-doctor-asks", "default")
+    except NotFound as error:
+        if "vop-doctor-asks" not in str(error).partition(": ")[2]:
+            return Finding(subject, f"the cluster does not know {resource.plural}", "kubectl apply -f deploy/crds/")
+    except KubernetesError as error:
+        return Finding(subject, str(error), APPLY_RIGHTS)
+    return Finding(subject)
+
+
 async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
-    missing = [str(right) for right in rights(settings.velero_namespace) if not await _allowed(api, right)]
+    try:
+        missing = [str(right) for right in rights(settings.velero_namespace) if not await _allowed(api, right)]
+    except KubernetesError as error:
+        return Finding("permissions", str(error), "see the lines above")
     if not missing:
         return Finding("permissions")
     return Finding("permissions", f"may not {', '.join(missing)}", APPLY_RIGHTS)
@@ -147,6 +166,9 @@ async def _storage_location(settings: Settings, api: KubernetesApi) -> Finding:
         return Finding(
             subject, "no BackupStorageLocation is the default one", "velero backup-location set NAME --default"
         )
+    if default.last_validated_at is not None and datetime.now(UTC) - default.last_validated_at > STALE_AFTER:
+        since = f"{default.name} was last validated at {default.last_validated_at:%H:%M:%S} UTC"
+        return Finding(subject, since, "Velero's server does not seem to run: kubectl get pods -n velero")
     if default.phase != "Available":
         why = default.message or "Velero has not validated it: is its server running?"
         return Finding(

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import aiohttp
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
@@ -141,11 +142,17 @@ def _watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> Vele
 
 def _watch_health(watches: VeleroWatches, health: Health) -> None:
     watch_checks(health, "backups", watches.backups)
+    watch_checks(health, "downloadrequests", watches.downloads)
     watch_checks(health, "backupstoragelocations", watches.locations)
 
 
 async def _check_set_up(client: Client) -> None:
-    missing = await missing_search_attributes(client)
+    try:
+        missing = await missing_search_attributes(client)
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+        raise NotSetUp(f"Temporal has no namespace {client.namespace}: run `vop setup`") from None
     if missing:
         raise NotSetUp(
             f"Temporal namespace {client.namespace} lacks the search attributes {', '.join(missing)}: run `vop setup`"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from operation_engine.domain import identity
+from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.parameters import alias_conflicts, unknown_parameters
 from operation_engine.domain.policy import clocks_of
 from operation_engine.domain.resources.common import ApiModel, parse_duration
@@ -48,11 +49,11 @@ PASS = Gate(answer=Answer.PASS)
 
 
 def refuse(reason: Reason, message: str) -> Gate:
-    return Gate(answer=Answer.REFUSE, reason=reason, message=message)
+    return Gate(answer=Answer.REFUSE, reason=reason, message=bounded(message))
 
 
 def wait(reason: Reason, message: str) -> Gate:
-    return Gate(answer=Answer.WAIT, reason=reason, message=message)
+    return Gate(answer=Answer.WAIT, reason=reason, message=bounded(message))
 
 
 def admit(operation: Operation, facts: Facts) -> Gate:

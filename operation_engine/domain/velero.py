@@ -107,6 +107,7 @@ class StorageLocation(ApiModel):
     default: bool = False
     message: str | None = None
     s3_url: str | None = None
+    last_validated_at: datetime | None = None
 
 
 def observe_storage_location(manifest: Mapping[str, Any]) -> StorageLocation:
@@ -119,6 +120,7 @@ def observe_storage_location(manifest: Mapping[str, Any]) -> StorageLocation:
         default=spec.get("default", False),
         message=status.get("message"),
         s3_url=config.get("publicUrl") or config.get("s3Url"),
+        last_validated_at=status.get("lastValidationTime"),
     )
 
 

@@ -7,8 +7,7 @@ from contextvars import ContextVar
 
 from operation_engine.domain.report import StatusReport, Transition, TransitionKind
 from operation_engine.domain.resources.operation import Operation
-from operation_engine.domain.resources.operation_spec import OperationType
-from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus, Phase, StepState
+from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus, StepState
 from operation_engine.domain.steps import find_step
 from operation_engine.records.events import EventWriter
 from operation_engine.runtime import telemetry
@@ -93,7 +92,3 @@ def _count_end(operation: Operation, status: OperationStatus) -> None:
     if status.started_at and status.finished_at:
         seconds = (status.finished_at - status.started_at).total_seconds()
         telemetry.OPERATION_SECONDS.labels(type=type_).observe(seconds)
-    if operation.spec.type == OperationType.BACKUP and status.phase == Phase.SUCCEEDED and status.finished_at:
-        telemetry.LAST_SUCCESSFUL_BACKUP.labels(
-            operation_namespace=operation.metadata.namespace or "", target=operation.spec.target_ref.name
-        ).set(status.finished_at.timestamp())

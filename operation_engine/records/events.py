@@ -14,11 +14,12 @@ from operation_engine.domain.report import Transition, TransitionKind
 from operation_engine.domain.resources.conditions import ConditionStatus, ConditionType
 from operation_engine.domain.resources.operation import API_VERSION, Operation
 from operation_engine.domain.resources.operation_status import EngineRef, StepState
-from operation_engine.runtime.kubernetes import EVENTS, Conflict, KubernetesApi, NotFound, Refused
+from operation_engine.runtime.kubernetes import EVENTS, Conflict, KubernetesApi, NotFound, Refused, Unavailable
 from operation_engine.runtime.telemetry import get_logger
 
 CONTROLLER = "vworkspace-operation-engine"
 MAX_NOTE = 1024
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _C = ConditionType
 _NAMED = {
     _C.ACCEPTED: "OperationAccepted",
@@ -44,9 +45,19 @@ class EventWriter:
         bodies = [event(operation, t, related, self._instance) for t in transitions if reason_of(t) is not None]
         await asyncio.gather(*(self._post(operation, body) for body in bodies))
 
+    async def _create(self, body: dict[str, Any], namespace: str | None) -> None:
+        """Patiently: an activity that follows for hours tells its caller only at its end what could not be posted."""
+        for pause in _PAUSES_S:
+            try:
+                await self._api.create(EVENTS, body, namespace)
+                return
+            except Unavailable:
+                await asyncio.sleep(pause)
+        await self._api.create(EVENTS, body, namespace)
+
     async def _post(self, operation: Operation, body: dict[str, Any]) -> None:
         try:
-            await self._api.create(EVENTS, body, operation.metadata.namespace)
+            await self._create(body, operation.metadata.namespace)
         except Conflict:
             return  # told before a crash
         except (NotFound, Refused) as error:

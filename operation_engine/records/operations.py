@@ -28,6 +28,7 @@ from operation_engine.runtime.temporal import Runs
 
 CACHED_OPERATIONS = 2000
 MAX_ROUNDS = 20
+OTHER_SPEC = "The Operation's spec is not the one that this workflow was started for."
 
 Amend = Callable[[OperationStatus], OperationStatus]
 
@@ -77,8 +78,6 @@ class OperationStore:
 
         Repeated by the holder it changes nothing; a Reset's run takes over and begins again.
         """
-        if own.workflow_id != workflow_id(ref):
-            raise Fenced(f"This workflow's id is not the one of Operation {ref.namespace}/{ref.name}.")
         for _ in range(MAX_ROUNDS):
             stored = await self.read(ref)
             live = stored.operation.status
@@ -108,13 +107,18 @@ class OperationStore:
         self, ref: OperationRef, own: RunIdentity, report: StatusReport, after: int, cause: AttemptCause
     ) -> OperationStatus:
         """Write a report together with a new attempt: its number and its Velero object's name, before that exists."""
+        is_new = False
 
         def amend(live: OperationStatus) -> OperationStatus:
+            nonlocal is_new
             base = report.status.model_copy(update={"attempts": attempts.merge(live.attempts, report.status.attempts)})
-            return attempts.allocate(base, ref, own.run_id, after, cause, _now())
+            allocated = attempts.allocate(base, ref, own.run_id, after, cause, _now())
+            is_new = attempts.find(live, allocated.attempt) is None
+            return allocated
 
         status = await self._write(ref, own, report, amend)
-        self._announcer.attempt_began(await self.current(ref), cause)
+        if is_new:
+            self._announcer.attempt_began(await self.current(ref), cause)
         return status
 
     async def _write(
@@ -133,6 +137,8 @@ class OperationStore:
                     self._cache.pop(ref.uid, None)
                     continue
                 return await self._written_before(stored, report, claim)
+            if claim.spec_digest not in (None, stored.digest):
+                raise Fenced(OTHER_SPEC)
             after = _on_top(stored, report, amend, claim)
             if _says_nothing_new(after.status, stored.operation.status):
                 return stored.operation.status
@@ -155,7 +161,9 @@ class OperationStore:
         return await self._new_claim(own, stored)
 
     async def _check_claim(self, own: RunIdentity, stored: Stored) -> None:
-        live = stored.operation.status
+        live, meta = stored.operation.status, stored.operation.metadata
+        if own.workflow_id != workflow_id(OperationRef(namespace=meta.namespace or "", name=meta.name, uid=meta.uid)):
+            raise Fenced(f"This workflow's id is not the one of Operation {meta.namespace}/{meta.name}.")
         where = standing(own, live)
         if where == Standing.ASK and live.workflow is not None:
             holder = await self._runs.holder(live.workflow)
@@ -163,7 +171,7 @@ class OperationStore:
         if where == Standing.FENCED:
             raise Fenced("The Operation has ended, or another workflow run owns it; this run changes nothing.")
         if live.workflow is not None and live.workflow.spec_digest not in (None, stored.digest):
-            raise Fenced("The Operation's spec is not the one that this workflow was started for.")
+            raise Fenced(OTHER_SPEC)
 
     async def _new_claim(self, own: RunIdentity, stored: Stored) -> WorkflowClaim:
         return WorkflowClaim(
@@ -201,7 +209,10 @@ class OperationStore:
         return self._remember(manifest)
 
     def _remember(self, manifest: Manifest) -> Stored:
-        stored = Stored(Operation.from_api(manifest), spec_digest(manifest["spec"]))
+        stored = Stored(_lean(Operation.from_api(manifest)), spec_digest(manifest["spec"]))
+        if stored.operation.status.phase.terminal:
+            self._cache.pop(stored.operation.metadata.uid, None)
+            return stored
         self._cache[stored.operation.metadata.uid] = stored
         self._cache.move_to_end(stored.operation.metadata.uid)
         if len(self._cache) > CACHED_OPERATIONS:
@@ -227,6 +238,11 @@ def _says_nothing_new(wanted: OperationStatus, live: OperationStatus) -> bool:
     if wanted.workflow is None or live.workflow is None or wanted.workflow.run_id != live.workflow.run_id:
         return False
     return wanted.model_copy(update={"workflow": live.workflow}) == live
+
+
+def _lean(operation: Operation) -> Operation:
+    """Without its annotations: a tenant may put a quarter of a megabyte there, and nothing is decided by them."""
+    return operation.model_copy(update={"metadata": operation.metadata.model_copy(update={"annotations": {}})})
 
 
 def _without_empty_lists(status: Manifest) -> Manifest:

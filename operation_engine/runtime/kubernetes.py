@@ -5,6 +5,7 @@ Used by records, activities and the controller. Plain dicts come back; whoever c
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from operation_engine.runtime.telemetry import get_logger
 
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 FIELD_MANAGER = "vworkspace-operation-engine"
 REQUEST_TIMEOUT_S = 10.0
 # For some seconds after its start an API server answers 403 to everyone whose roles it has not read yet.
@@ -72,6 +74,10 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The path of an object or a list. Raises NotFound for what can be no name: `../` would lead elsewhere."""
+        for part in (namespace, name):
+            if part and not _NAME.fullmatch(part):
+                raise NotFound(f"{part[:80]!r} can be no name of an object of {self.plural}", 404)
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         parts = [root]
         if namespace is not None:

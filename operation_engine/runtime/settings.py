@@ -27,7 +27,6 @@ class Settings(BaseModel):
     cluster_id: str | None = None
     """Marks this cluster's objects in a shared bucket; the uid of namespace kube-system where it is not set."""
     velero_namespace: str = "velero"
-    engine_namespace: str = "vworkspace-system"
     require_managed_namespace: bool = True
     storage_locations: Mapping[str, Sequence[str]] = {}
     """Which locations a namespace may name, as JSON: {"shop": ["eu"], "*": ["default"]}; else the default one."""

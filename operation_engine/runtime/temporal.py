@@ -124,7 +124,10 @@ class Runs:
 
     async def first_run_id(self, workflow_id: str, run_id: str) -> str:
         """The first run of this run's chain: a Reset keeps it, a new start does not."""
-        description = await self._client.get_workflow_handle(workflow_id, run_id=run_id).describe()
+        try:
+            description = await self._client.get_workflow_handle(workflow_id, run_id=run_id).describe()
+        except ValueError:
+            return run_id  # this SDK cannot read a paused run
         return description.raw_info.first_run_id or run_id
 
     async def holder(self, claim: WorkflowClaim) -> Holder:

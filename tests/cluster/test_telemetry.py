@@ -76,7 +76,7 @@ def test_the_worker_counts_what_ended_and_how_long_it_took(engine: Engine, ended
 def test_the_time_of_the_last_good_backup_can_be_alerted_on(engine: Engine, ended: dict[str, Any]) -> None:
     namespace = ended["metadata"]["namespace"]
     labels = {"operation_namespace": namespace, "target": namespace}
-    value = scrape(engine, "worker").get("last_successful_backup_timestamp_seconds", **labels)
+    value = scrape(engine, "controller").get("last_successful_backup_timestamp_seconds", **labels)
     assert value is not None
     finished = yaml.safe_load(ended["status"]["finishedAt"])
     assert value == pytest.approx(finished.timestamp(), abs=0.01)

@@ -167,3 +167,16 @@ class Reset:
 
     async def holder(self, claim: WorkflowClaim) -> Holder:
         return Holder(state=HolderState.CLOSED, first_run_id="r1", latest_run_id=OWN.run_id)
+
+
+async def test_a_run_whose_spec_was_changed_writes_nothing_more() -> None:
+    """The schema forbids it; where an older schema did not, the digest in the claim does."""
+    kept = Kept()
+    live = kept.api.peek(OPERATIONS, REF.name, REF.namespace)
+    live["status"]["workflow"]["specDigest"] = "sha256:of-another-spec"
+    kept.api.put(OPERATIONS, live)
+
+    with pytest.raises(Fenced, match="spec"):
+        await kept.store().write(REF, OWN, report(kept.first, entered(kept.first), 1))
+
+    assert REF.uid not in kept.api.statuses or not kept.api.statuses[REF.uid]

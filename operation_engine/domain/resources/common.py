@@ -115,6 +115,9 @@ _LONGEST: Final = timedelta(days=106_751)
 DURATION_PATTERN: Final = r"^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+)$"
 DurationText = Annotated[str, Keywords(pattern=DURATION_PATTERN, max_length=32)]
 
+# DNS-1123 subdomain, as the API server has it for objects' names; what is not one could lead a request elsewhere.
+OBJECT_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+ObjectName = Annotated[str, Keywords(min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN)]
 Name = Annotated[str, Keywords(min_length=1, max_length=253)]
 Namespace = Annotated[str, Keywords(min_length=1, max_length=63)]
 Line = Annotated[str, Keywords(max_length=256)]

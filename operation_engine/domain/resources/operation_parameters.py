@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from operation_engine.domain.resources.common import ApiModel, DurationText, Labels, Name, Namespace, Url
+from operation_engine.domain.resources.common import ApiModel, DurationText, Labels, Name, Namespace, ObjectName, Url
 from operation_engine.domain.resources.schema import Keywords
 
 
@@ -106,7 +106,7 @@ class Parameters(ApiModel):
     model_config = ConfigDict(extra="allow")
 
     # Backup
-    storage_location: Name | None = Field(
+    storage_location: ObjectName | None = Field(
         default=None,
         description="Backup: the Velero BackupStorageLocation, from the installation's list for this namespace. "
         "Default: Velero's default location.",
@@ -128,11 +128,11 @@ class Parameters(ApiModel):
         default=None,
         description="Backup: copy volumes file by file instead of taking snapshots. Default: as Velero is set up.",
     )
-    csi_snapshot_class_name: Name | None = Field(
+    csi_snapshot_class_name: ObjectName | None = Field(
         default=None,
         description="Backup: the VolumeSnapshotClass for CSI snapshots. Default: the driver's own.",
     )
-    snapshot_class_name: Name | None = Field(
+    snapshot_class_name: ObjectName | None = Field(
         default=None, description="Backup: the same as csiSnapshotClassName; give one of the two."
     )
 

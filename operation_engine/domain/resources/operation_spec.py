@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from operation_engine.domain.resources.common import ApiModel, DurationText, Name
+from operation_engine.domain.resources.common import ApiModel, DurationText, ObjectName
 from operation_engine.domain.resources.operation_parameters import Parameters
 from operation_engine.domain.resources.schema import Keywords, Rule
 
@@ -56,7 +56,7 @@ class TargetRef(ApiModel):
     kind: Annotated[str, Keywords(min_length=1, max_length=63)] = Field(
         description="Kind of the target: ApplicationInstance, or Namespace."
     )
-    name: Name = Field(
+    name: ObjectName = Field(
         description="Name of the target, in the Operation's own namespace; for a Namespace that namespace's own name."
     )
 
@@ -203,7 +203,7 @@ class OperationSpec(ApiModel):
         description="Who does it: velero for Backup and Restore, helm for Upgrade. Absent: chosen by the type. Cannot "
         "be changed.",
     )
-    parameters: Parameters = Field(
+    parameters: Annotated[Parameters, Keywords(max_properties=64)] = Field(
         default_factory=Parameters,
         description="What the type needs to know. Each type has its own keys; one that the type does not know ends the "
         "Operation with ValidationFailed and the nearest known key. Cannot be changed.",

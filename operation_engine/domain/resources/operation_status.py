@@ -189,7 +189,9 @@ class Outputs(ApiModel):
 
     backup_name: Line | None = Field(default=None, description="The Velero Backup that was made or used.")
     backup_item_count: Line | None = Field(default=None, description="Objects in the backup.")
-    backup_size_bytes: Line | None = Field(default=None, description="Bytes of volume data in the backup.")
+    backup_size_bytes: Line | None = Field(
+        default=None, description="Bytes of the backup's contents in the bucket; volume data is kept apart from them."
+    )
     storage_location: Line | None = Field(default=None, description="The storage location that holds it.")
     expires_at: Line | None = Field(default=None, description="When Velero deletes the backup (RFC 3339).")
     restore_name: Line | None = Field(default=None, description="The Velero Restore that did it.")
