@@ -14,7 +14,7 @@ from activities.operations import OperationActivities
 from activities.requests import ClaimRequest
 from operation_engine.domain.claim import RunIdentity
 from operation_engine.domain.identity import OperationRef
-from operation_engine.domain.resources.operation_status import Phase
+from operation_engine.domain.resources.operation_status import OperationStatus, Phase
 from operation_engine.records.operations import Fenced, OperationGone, OperationStore
 
 NewStore = Callable[[], OperationStore]
@@ -48,7 +48,7 @@ async def test_a_claim_names_the_run_and_shows_the_whole_plan(
     assert status["workflow"]["runId"] == status["workflow"]["firstRunId"] == "run-1"
     assert status["workflow"]["specDigest"].startswith("sha256:")
     assert (claimed.type, claimed.target) == ("Backup", ref.namespace)
-    assert claimed.status.to_api() == status
+    assert claimed.status == OperationStatus.from_api(status)
 
 
 async def test_a_claim_repeated_by_its_holder_changes_nothing(
