@@ -62,7 +62,7 @@ class EventWriter:
             return  # told before a crash
         except (NotFound, Refused) as error:
             # A terminating namespace takes no Events; the Operation's end does not hang on them.
-            _log.warning("event not written", event=body["metadata"]["name"], error=str(error))
+            _log.warning("Event not written", name=body["metadata"]["name"], error=str(error))
 
 
 def reason_of(transition: Transition) -> str | None:

@@ -10,7 +10,8 @@ from operation_engine.domain.report import StatusReport, Transition, TransitionK
 from operation_engine.domain.resources.operation_status import EngineRef, OperationStatus, StepState, WorkflowClaim
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.steps import BackupStep
-from operation_engine.records.events import MAX_NOTE, event, reason_of
+from operation_engine.records.events import MAX_NOTE, EventWriter, event, reason_of
+from operation_engine.runtime.kubernetes import Refused
 
 START = steps.plan(OperationStatus(), list(BackupStep))
 
@@ -156,3 +157,16 @@ def test_an_event_s_note_is_never_longer_than_the_api_server_takes(message: str)
 def test_a_report_of_progress_alone_is_never_taken_for_written() -> None:
     """It carries no number of its own, so it must be compared field by field."""
     assert not StatusReport(status=START, serial=2).is_written(CLAIM)
+
+
+async def test_an_event_that_is_refused_in_a_namespace_under_deletion_stops_nothing() -> None:
+    class Terminating:
+        asked = 0
+
+        async def create(self, *_: object) -> None:
+            self.asked += 1
+            raise Refused("unable to create new content because it is being terminated", 403)
+
+    api = Terminating()
+    await EventWriter(api).tell(operation(), (told("True", at=NOW),), None)  # type: ignore[arg-type]
+    assert api.asked == 1
