@@ -48,8 +48,8 @@ def scrape(engine: Engine, name: str) -> Metrics:
 def lines(engine: Engine, name: str) -> list[dict[str, Any]]:
     """Log lines of the process that runs: what others wrote into the same file comes before."""
     texts = engine.logs(name).splitlines()
-    # A long run's first line may lie before the part that is read.
-    began = max((at for at, text in enumerate(texts) if "serving health and metrics" in text), default=0)
+    # Only the end of a long log is read: it begins somewhere in a line, and the process's first one lies before.
+    began = max((at for at, text in enumerate(texts) if "serving health and metrics" in text), default=1)
     return [json.loads(text) for text in texts[began:]]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from local_cluster import procfs
+from local_cluster.files import wait_until
 from local_cluster.procfs import Listener
 
 STAT = "4242 (a (strange) name) S 1 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 100 2"
@@ -67,7 +68,8 @@ def test_ancestors_reach_up_to_the_first_process() -> None:
 def test_the_environment_of_a_process_is_what_it_was_started_with() -> None:
     child = subprocess.Popen(["sleep", "60"], env={"A": "b=c"})
     try:
-        assert procfs.environment(child.pid) == {"A": "b=c"}
+        # In the instant of its exec a process shows no environment.
+        assert wait_until(lambda: procfs.environment(child.pid) == {"A": "b=c"}, 10)
         assert procfs.command_line(child.pid) == ("sleep", "60")
         assert procfs.resident_bytes(child.pid) > 0
     finally:
