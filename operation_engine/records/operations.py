@@ -128,14 +128,15 @@ class OperationStore:
             cached = self._cache.get(ref.uid)
             stored = cached or await self.read(ref)
             live, claim = stored.operation.status, stored.operation.status.workflow
-            if claim is None or standing(own, live) != Standing.HELD:
-                stored = await self.read(ref)
+            is_held = standing(own, live) == Standing.HELD
+            is_told = claim is not None and (report.is_late(claim) or (report.is_written(claim) and not again))
+            if cached is not None and (is_told or not is_held):
+                # What was remembered here says so; somebody may have written since: only a fresh look counts.
+                self._cache.pop(ref.uid, None)
+                continue
+            if claim is None or not is_held:
                 claim = await self._taken_over(own, stored)
-            elif report.is_late(claim) or (report.is_written(claim) and not again):
-                if cached is not None:
-                    # What was remembered here says so; somebody may have written since: only a fresh look counts.
-                    self._cache.pop(ref.uid, None)
-                    continue
+            elif is_told:
                 return await self._written_before(stored, report, claim)
             if claim.spec_digest not in (None, stored.digest):
                 raise Fenced(OTHER_SPEC)
