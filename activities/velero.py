@@ -4,16 +4,16 @@ Called by BackupWorkflow. All waits here are fed by the worker's shared watches:
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
 
 from activities.artefacts import Artefacts, Download, DownloadRefused
+from activities.creating import create_once
+from activities.following import Follower, Pace, tell_numbers
 from activities.operations import own_run
 from activities.requests import (
     HEARTBEAT_EVERY,
@@ -27,20 +27,19 @@ from activities.requests import (
     VerifyRequest,
 )
 from operation_engine.domain import artefacts as parsed
-from operation_engine.domain import attempts, identity, lifecycle, progress
+from operation_engine.domain import attempts, identity, lifecycle
 from operation_engine.domain.admission import Answer, Gate, wait
 from operation_engine.domain.locations import allowed_locations, choose_location
 from operation_engine.domain.parameters import resolve_aliases
-from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.velero import (
     BackupObservation,
     Marks,
+    RestoreObservation,
     StorageLocation,
     backup_manifest,
-    is_ours,
     observe_backup,
 )
 from operation_engine.domain.verdicts import BackupContents, Outcome, Verdict, contents_verdict
@@ -49,16 +48,13 @@ from operation_engine.runtime.kubernetes import (
     BACKUPS,
     NAMESPACES,
     VOLUME_SNAPSHOT_CLASSES,
-    Conflict,
     KubernetesApi,
     NotFound,
     Refused,
 )
 from operation_engine.runtime.watching import ANY, Reflector
 
-WRITE_PROGRESS_EVERY_S = 2.0
 WRITE_MESSAGE_EVERY_S = 60.0
-SILENT_AFTER_S = 300.0
 SYNC_WITHIN_S = 5.0
 
 
@@ -69,6 +65,8 @@ class VeleroWatches:
     backups: Reflector[BackupObservation]
     downloads: Reflector[Download]
     locations: Reflector[StorageLocation]
+    restores: Reflector[RestoreObservation]
+    """All of them, not only ours: Velero works on one at a time, and whoever waits is told behind which."""
 
 
 class VeleroActivities:
@@ -88,6 +86,9 @@ class VeleroActivities:
         self._api, self._store, self._watches, self._artefacts = api, store, watches, artefacts
         self._namespace, self._cluster_id = velero_namespace, cluster_id
         self._storage_locations = storage_locations
+        self._follower = Follower(
+            "Velero Backup", api, store, watches.backups, BACKUPS, observe_backup, velero_namespace
+        )
 
     @activity.defn
     async def check_storage_location(self, request: StepRequest) -> GateAnswer:
@@ -103,14 +104,14 @@ class VeleroActivities:
         """
         own = own_run()
         status = await self._store.write(request.ref, own, request.report)
-        operation, told = await self._store.current(request.ref), _Pace(WRITE_MESSAGE_EVERY_S)
+        operation, told = await self._store.current(request.ref), Pace(WRITE_MESSAGE_EVERY_S)
         while True:
             location, gate = await self._locate(operation)
             if gate.answer != Answer.WAIT or gate.reason != status.reason:
                 return self._answer(status, location, gate)
             wanted = lifecycle.say(status, gate.reason or Reason.PENDING, gate.message)
             if wanted != status and told.due():
-                status = await self._tell_numbers(request, wanted)
+                status = await tell_numbers(self._store, request, wanted)
             activity.heartbeat()
             await self._watches.locations.changed(ANY, HEARTBEAT_EVERY.total_seconds())
 
@@ -124,28 +125,14 @@ class VeleroActivities:
         if attempt is None or attempt.velero_name is None:
             raise Refused(f"attempt {status.attempt} has no name in the status")
         manifest, warnings = await self._manifest(operation, attempt.velero_name, attempt.number)
-        await self._create_once(manifest)
+        await create_once(self._api, BACKUPS, manifest)
         return Created(status=status, name=attempt.velero_name, velero_namespace=self._namespace, warnings=warnings)
 
     @activity.defn
     async def follow_backup(self, request: FollowRequest) -> Followed:
-        """Follow a Backup until it enters another phase than the one seen last, or is gone.
-
-        A report without transitions is only live numbers: it is written at their pace, not for each phase.
-        """
-        own, status = own_run(), request.report.status
-        is_written = bool(request.report.transitions)
-        if is_written:
-            status = await self._store.write(request.ref, own, request.report)
-        seen = request.seen.phase if request.seen else None
-        shown = _Pace(WRITE_PROGRESS_EVERY_S)
-        async for observation, silent in self._observations(request.name):
-            if observation is None or observation.phase != seen:
-                return Followed(status=status, observation=observation)
-            wanted = _with_progress(status, observation, silent)
-            if (wanted != status or not is_written) and shown.due():
-                status, is_written = await self._tell_numbers(request, wanted), True
-        raise AssertionError("a watch does not end")
+        """Follow a Backup until it enters another phase than the one seen last, or is gone."""
+        status, observation = await self._follower.follow(request, request.name, request.seen, request.is_the_work)
+        return Followed(status=status, observation=observation)
 
     @activity.defn
     async def explain_backup(self, observation: BackupObservation) -> tuple[str, ...]:
@@ -171,11 +158,6 @@ class VeleroActivities:
             size_bytes=contents.size_bytes,
             problems=parsed.bounded_warnings(contents.problems),
         )
-
-    async def _tell_numbers(self, request: StepRequest, wanted: OperationStatus) -> OperationStatus:
-        """The status with what moved since the report that this step entered with."""
-        report = StatusReport(status=wanted, serial=request.report.serial)
-        return await self._store.write_numbers(request.ref, own_run(), report)
 
     def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
         return GateAnswer(status=status, gate=gate, storage_location=location.name if location else None)
@@ -214,35 +196,6 @@ class VeleroActivities:
             return None, (f"VolumeSnapshotClass {name} does not exist; volumes use their driver's default class.",)
         return found.get("driver"), ()
 
-    async def _create_once(self, manifest: dict[str, Any]) -> None:
-        try:
-            await self._api.create(BACKUPS, manifest, self._namespace)
-        except Conflict as error:
-            name = manifest["metadata"]["name"]
-            found = observe_backup(await self._api.get(BACKUPS, name, self._namespace))
-            if not is_ours(found.labels, manifest["metadata"]["labels"]):
-                raise Refused(f"A Velero Backup {name} exists that this engine did not make.") from error
-
-    async def _observations(self, name: str) -> AsyncIterator[tuple[BackupObservation | None, float]]:
-        """The Backup now, and again whenever it changed or a heartbeat is due; with the seconds of its silence."""
-        key, last, changed_at = (self._namespace, name), None, time.monotonic()
-        while True:
-            held = self._watches.backups.index.get(key)
-            observation = held or await self._ask(name)
-            if observation != last:
-                last, changed_at = observation, time.monotonic()
-            yield observation, time.monotonic() - changed_at
-            activity.heartbeat(observation.phase if observation else None)
-            if self._watches.backups.index.get(key) == held:
-                await self._watches.backups.changed(key, HEARTBEAT_EVERY.total_seconds())
-
-    async def _ask(self, name: str) -> BackupObservation | None:
-        """Of the server: what the watch does not hold (yet, or since somebody removed a label), or is gone."""
-        try:
-            return observe_backup(await self._api.get(BACKUPS, name, self._namespace))
-        except NotFound:
-            return None
-
     async def _contents(self, observation: BackupObservation) -> BackupContents:
         listed, size, results = await asyncio.gather(
             self._read("BackupResourceList", observation),
@@ -261,31 +214,6 @@ class VeleroActivities:
 
     def _location(self, observation: BackupObservation) -> StorageLocation | None:
         return self._watches.locations.index.get((self._namespace, observation.storage_location or ""))
-
-
-class _Pace:
-    """At most one write in so many seconds, the first one not before that."""
-
-    def __init__(self, every_s: float) -> None:
-        self._every_s, self._last = every_s, time.monotonic()
-
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < self._every_s:
-            return False
-        self._last = now
-        return True
-
-
-def _with_progress(status: OperationStatus, observation: BackupObservation, silent_s: float) -> OperationStatus:
-    """The status with what the Backup says of its work; a long silence is told, an unknown phase too."""
-    message = f"Velero Backup {observation.name} is {observation.phase or 'New'}."
-    if not observation.known_phase:
-        message += " This phase is new to the engine; it is taken for work under way."
-    if silent_s >= SILENT_AFTER_S:
-        minutes = timedelta(seconds=silent_s) // timedelta(minutes=5) * 5
-        message += f" Nothing has changed for {minutes} minutes: is Velero running? Its log tells."
-    return status.model_copy(update={"progress": progress.advance(status.progress, observation), "message": message})
 
 
 async def _nothing() -> None:

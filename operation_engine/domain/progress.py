@@ -4,12 +4,12 @@ Velero's totals grow while it works and can read 100 % minutes before the end (V
 """
 
 from operation_engine.domain.resources.operation_status import Progress
-from operation_engine.domain.velero import BackupObservation
+from operation_engine.domain.velero import Observation
 
 BEFORE_THE_END = 99
 
 
-def advance(before: Progress | None, observation: BackupObservation) -> Progress | None:
+def advance(before: Progress | None, observation: Observation) -> Progress | None:
     """The progress after an observation: never backwards, never 100 before the end."""
     done, total = observation.items_done, observation.items_total
     if done is None or not total:

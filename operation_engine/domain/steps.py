@@ -24,6 +24,25 @@ class BackupStep(StrEnum):
     VERIFY = "VerifyBackup"
 
 
+class RestoreStep(StrEnum):
+    """The steps of a Restore, in the order in which they run."""
+
+    ADMIT = "Admit"
+    FIND = "FindBackup"
+    CONSENT = "CheckConsent"
+    APPROVE = "AwaitApproval"
+    SUSPEND = "SuspendReleases"
+    SAFETY = "SafetyBackup"
+    REPLACE = "ReplaceVolumes"
+    CREATE = "CreateRestore"
+    FOLLOW = "FollowRestore"
+    VERIFY_CONTENTS = "VerifyContents"
+    VERIFY_WORKLOADS = "VerifyWorkloads"
+    VERIFY_VOLUMES = "VerifyVolumes"
+    VERIFY_HTTP = "VerifyHttp"
+    RESUME = "ResumeReleases"
+
+
 def plan(status: OperationStatus, names: Sequence[str]) -> OperationStatus:
     """The status with a fresh plan: every step Pending."""
     steps = tuple(Step(name=name, state=StepState.PENDING) for name in names)

@@ -46,8 +46,8 @@ TERMINAL_PHASES = frozenset(
 )
 
 
-class BackupObservation(ApiModel):
-    """What a Velero Backup says of itself: small enough to keep for thousands of them."""
+class Observation(ApiModel):
+    """What a Velero Backup or Restore says of itself: small enough to keep for thousands of them."""
 
     name: str
     uid: str
@@ -59,8 +59,6 @@ class BackupObservation(ApiModel):
     warnings: int = 0
     items_done: int | None = None
     items_total: int | None = None
-    storage_location: str | None = None
-    expiration: datetime | None = None
     hooks_failed: int = 0
 
     @property
@@ -77,25 +75,52 @@ class BackupObservation(ApiModel):
         return self.phase in BackupPhase._value2member_map_
 
 
+class BackupObservation(Observation):
+    """A Backup, with where it goes and until when it is kept."""
+
+    storage_location: str | None = None
+    expiration: datetime | None = None
+
+
+class RestoreObservation(Observation):
+    """A Restore, with what it restores from. Its phases are a Backup's, less some."""
+
+    backup_name: str = ""
+
+
 def observe_backup(manifest: Mapping[str, Any]) -> BackupObservation:
     """A Velero Backup as the API server returned it. A server's omission is a zero, never an error."""
-    metadata, spec, status = manifest["metadata"], manifest.get("spec", {}), manifest.get("status", {})
-    progress = status.get("progress", {})
+    status = manifest.get("status", {})
     return BackupObservation(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        phase=status.get("phase", ""),
-        labels=metadata.get("labels", {}),
-        failure_reason=status.get("failureReason"),
-        validation_errors=tuple(status.get("validationErrors", ())),
-        errors=status.get("errors", 0),
-        warnings=status.get("warnings", 0),
-        items_done=progress.get("itemsBackedUp"),
-        items_total=progress.get("totalItems"),
-        storage_location=spec.get("storageLocation"),
+        **_observed(manifest, "itemsBackedUp"),
+        storage_location=manifest.get("spec", {}).get("storageLocation"),
         expiration=status.get("expiration"),
-        hooks_failed=status.get("hookStatus", {}).get("hooksFailed", 0),
     )
+
+
+def observe_restore(manifest: Mapping[str, Any]) -> RestoreObservation:
+    """A Velero Restore as the API server returned it."""
+    return RestoreObservation(
+        **_observed(manifest, "itemsRestored"), backup_name=manifest.get("spec", {}).get("backupName", "")
+    )
+
+
+def _observed(manifest: Mapping[str, Any], items_done: str) -> dict[str, Any]:
+    metadata, status = manifest["metadata"], manifest.get("status", {})
+    progress = status.get("progress", {})
+    return {
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "phase": status.get("phase", ""),
+        "labels": metadata.get("labels", {}),
+        "failure_reason": status.get("failureReason"),
+        "validation_errors": tuple(status.get("validationErrors", ())),
+        "errors": status.get("errors", 0),
+        "warnings": status.get("warnings", 0),
+        "items_done": progress.get(items_done),
+        "items_total": progress.get("totalItems"),
+        "hooks_failed": status.get("hookStatus", {}).get("hooksFailed", 0),
+    }
 
 
 class StorageLocation(ApiModel):

@@ -13,7 +13,8 @@ from support.acting import Acting, FaultyApi, run_of
 from support.kube import Kubectl, Operations
 from support.world import VELERO, VeleroBackups
 
-from activities import artefacts, velero
+from activities import artefacts
+from activities import following as followed_at
 from activities.artefacts import Artefacts, observe_download
 from activities.requests import Created, CreateRequest, FollowRequest, StepRequest
 from activities.velero import VeleroActivities, VeleroWatches
@@ -23,12 +24,13 @@ from operation_engine.domain.admission import Answer
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus
-from operation_engine.domain.velero import observe_backup, observe_storage_location
+from operation_engine.domain.velero import observe_backup, observe_restore, observe_storage_location
 from operation_engine.records.operations import OperationStore
 from operation_engine.runtime.kubernetes import (
     BACKUP_STORAGE_LOCATIONS,
     BACKUPS,
     DOWNLOAD_REQUESTS,
+    RESTORES,
     Refused,
     Unavailable,
 )
@@ -62,6 +64,7 @@ async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
         backups=Reflector(api, BACKUPS, observe_backup, namespace=VELERO, selector=selector),
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=VELERO, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=VELERO),
+        restores=Reflector(api, RESTORES, observe_restore, namespace=VELERO),
     )
     async with (
         watches.backups.running(),
@@ -185,7 +188,7 @@ class TestWhileNobodyWorksOnBackups:
         operations: Operations,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(velero, "WRITE_PROGRESS_EVERY_S", 0.1)
+        monkeypatch.setattr(followed_at, "WRITE_PROGRESS_EVERY_S", 0.1)
         backups.say(created.name, phase="InProgress")
         seen = observe_backup(backups.get(created.name))
         request = FollowRequest(ref=ref, report=reports.created(created.status), name=created.name, seen=seen)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from support.memory import OPERATIONS, MemoryApi, managed_namespace
 from support.scripted import Script, Scripted, ScriptedVelero
+from support.scripted_restores import ScriptedRestores, restore_script
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.common import SearchAttributeKey
@@ -92,17 +93,28 @@ class Stage:
         """A worker for each task queue, with the product's own translation of failures."""
         operations = OperationActivities(self.api, self.store, require_managed_namespace=True)  # type: ignore[arg-type]
         velero = ScriptedVelero(self.store, self.scripts)
-        own = [operations.claim_operation, operations.admit_operation, operations.write_report]
+        restores = ScriptedRestores(self.store, self.scripts)
+        own = [
+            operations.claim_operation,
+            operations.admit_operation,
+            operations.write_report,
+            operations.begin_attempt,
+        ]
         interceptors = [Failures(), Scripted(self.scripts)]
         return (
             Worker(
                 self.client,
                 task_queue=TASK_QUEUE,
                 workflows=workflows,
-                activities=[*own, *velero.short],
+                activities=[*own, *velero.short, *restores.short],
                 interceptors=interceptors,
             ),
-            Worker(self.client, task_queue=f"{TASK_QUEUE}-waits", activities=velero.waits, interceptors=interceptors),
+            Worker(
+                self.client,
+                task_queue=f"{TASK_QUEUE}-waits",
+                activities=[*velero.waits, *restores.waits],
+                interceptors=interceptors,
+            ),
         )
 
     async def start(
@@ -132,6 +144,10 @@ class Stage:
         ended = await self.ended(handle, manifest)
         check_promises(ended)
         return ended
+
+    async def restore(self, script: Script | None = None, **parts: Any) -> Ended:
+        """A Restore Operation from its start to its end, by the same promises."""
+        return await self.run(script or restore_script(), **restore_parts(**parts))
 
     async def ended(self, handle: WorkflowHandle[Any, OperationStatus], manifest: dict[str, Any]) -> Ended:
         result, failure = await _outcome(handle)
@@ -173,6 +189,12 @@ def backup(name: str = "backup", namespace: str = "shop", **parts: Any) -> dict[
     meta = {"name": name, "namespace": namespace, "uid": str(uuid4()), "generation": 1, "labels": labels}
     spec = {"type": "Backup", "targetRef": target, **parts}
     return {"apiVersion": API_VERSION, "kind": "Operation", "metadata": meta, "spec": spec}
+
+
+def restore_parts(**parts: Any) -> dict[str, Any]:
+    """The parts of a Restore Operation from the backup `nightly`."""
+    parameters = {"backupName": "nightly", **parts.pop("parameters", {})}
+    return {"type": "Restore", "name": "restore", "parameters": parameters, **parts}
 
 
 def check_promises(ended: Ended) -> None:

@@ -46,5 +46,5 @@ SCENARIOS = {
     "backup-waited-for-location": Scenario("Succeeded", _waited),
     "backup-location-went-away": Scenario("Succeeded", _went_away),
     "backup-accepted-in-part": Scenario("Succeeded", _partial, {"policy": {"partialFailure": "Accept"}}),
-    "unsupported": Scenario("UnsupportedOperation", parts={"type": "Restore"}),
+    "unsupported": Scenario("UnsupportedOperation", parts={"type": "Upgrade"}),
 }

@@ -38,6 +38,19 @@ def secret(namespace: str, name: str, **labels: str) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"name": name}}
 
 
+def deployment(namespace: str, name: str, **spec: Any) -> Json:
+    """A workload that runs wherever a pod can run; `spec` stands over the plain pod's."""
+    labels = {"app": name}
+    pod = {"containers": [{"name": name, "image": "busybox", "command": ["sleep", "1000000000"]}], **spec}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+
+
 def application_instance(namespace: str, name: str, release_namespace: str | None = None) -> Json:
     """An ApplicationInstance that releases into its own namespace, or into another."""
     chart = {"sourceType": "oci", "url": "oci://charts.example.com/shop", "name": "shop", "version": "1.0.0"}

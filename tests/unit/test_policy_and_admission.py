@@ -49,11 +49,10 @@ def test_what_is_in_order_may_run(spec: dict[str, Any]) -> None:
 
 
 WRONG: list[tuple[dict[str, Any], Reason, str]] = [
-    ({"type": "Restore"}, Reason.UNSUPPORTED_OPERATION, "spec.type Restore is not built yet"),
+    ({"type": "Upgrade"}, Reason.UNSUPPORTED_OPERATION, "spec.type Upgrade is not built yet"),
     ({"engine": "helm"}, Reason.UNSUPPORTED_OPERATION, "set it to velero"),
     ({"policy": {"requireReady": True}}, Reason.UNSUPPORTED_OPERATION, "spec.policy.requireReady"),
     ({"policy": {"ttlAfterFinished": "30d"}}, Reason.UNSUPPORTED_OPERATION, "spec.policy.ttlAfterFinished"),
-    ({"policy": {"decisionTimeout": "1h"}}, Reason.UNSUPPORTED_OPERATION, "spec.policy.decisionTimeout"),
     ({"approvals": {"required": True}}, Reason.UNSUPPORTED_OPERATION, "spec.approvals.required"),
     ({"cancel": True}, Reason.UNSUPPORTED_OPERATION, "spec.cancel"),
     ({"policy": {"waitTimeout": "3 weeks"}}, Reason.VALIDATION_FAILED, "spec.policy.waitTimeout"),
