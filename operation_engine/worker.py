@@ -15,6 +15,7 @@ from activities.failures import Failures
 from activities.operations import OperationActivities
 from activities.restores import RestoreActivities
 from activities.rollouts import RolloutActivities
+from activities.safeguarding import Safeguarding, safeguarding
 from activities.velero import VeleroActivities, VeleroWatches
 from operation_engine.domain import identity
 from operation_engine.domain.velero import observe_backup, observe_restore, observe_storage_location
@@ -55,6 +56,7 @@ class WorkerParts:
     velero: VeleroActivities
     restores: RestoreActivities
     rollouts: RolloutActivities
+    safeguards: Safeguarding
     watches: VeleroWatches
 
     @property
@@ -74,6 +76,7 @@ class WorkerParts:
             r.create_restore,
             r.explain_restore,
             r.verify_contents,
+            *self.safeguards.short,
         ]
 
     @property
@@ -87,6 +90,7 @@ class WorkerParts:
             r.follow_restore,
             self.rollouts.await_workloads,
             self.rollouts.await_volumes,
+            *self.safeguards.waits,
         ]
 
 
@@ -150,6 +154,7 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
             api, store, watches, artefacts, velero_namespace=settings.velero_namespace, cluster_id=cluster
         ),
         rollouts=RolloutActivities(api, store),
+        safeguards=safeguarding(settings, api, store, artefacts, watches.locations, cluster),
         watches=watches,
     )
 

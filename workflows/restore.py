@@ -4,10 +4,12 @@ Started by the controller with an OperationRef. Reads as the runbook it is; verd
 (`domain.restore_verdicts`), what protects the destination and whose data it is stands in `workflows.safeguards`.
 """
 
+import asyncio
 from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from workflows.attempts import Again, attempt_to_the_end
 from workflows.checks import Checks
@@ -15,6 +17,7 @@ from workflows.decisions import Decidable
 from workflows.following import RESTORE, follow
 from workflows.gates import Gate, passed
 from workflows.run import OperationRun, Stop, TimedOut, to_the_end
+from workflows.safeguards import Safeguards
 
 with workflow.unsafe.imports_passed_through():
     from activities.operations import OperationActivities
@@ -29,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.restores import RestoreActivities
     from operation_engine.domain import attempts, lifecycle, progress, steps
     from operation_engine.domain.artefacts import bounded_warnings
+    from operation_engine.domain.decisions import SAFETY_BACKUP
     from operation_engine.domain.identity import OperationRef
     from operation_engine.domain.resources.operation_status import (
         AttemptCause,
@@ -45,16 +49,7 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.velero import BackupObservation, BackupPhase, RestoreObservation
     from operation_engine.domain.verdicts import Outcome, Verdict
 
-NOT_YET = {
-    RestoreStep.CONSENT,
-    RestoreStep.APPROVE,
-    RestoreStep.SUSPEND,
-    RestoreStep.SAFETY,
-    RestoreStep.REPLACE,
-    RestoreStep.RESUME,
-}
-PLAN = tuple(step for step in RestoreStep if step not in NOT_YET)
-ATTEMPT_STEPS = PLAN[1:]
+ATTEMPT_STEPS = tuple(step for step in RestoreStep if step != RestoreStep.ADMIT)
 READ_WITHIN = timedelta(minutes=10)
 """How long the bucket may be unreadable before a restore counts as not verified."""
 EXPLAIN_WITHIN = timedelta(minutes=2)
@@ -80,11 +75,15 @@ class RestoreWorkflow(Decidable):
 
 
 async def _runbook(operation: OperationRun) -> OperationStatus:
-    await operation.claim(PLAN)
+    await operation.claim(list(RestoreStep))
     await operation.admit(RestoreStep.ADMIT)
     restore = _Restore(operation)
-    await restore.gates()
-    return await attempt_to_the_end(operation, restore)
+    try:
+        await restore.gates()
+        return await attempt_to_the_end(operation, restore)
+    except (Stop, TimedOut, ApplicationError, asyncio.CancelledError) as end:
+        await restore.safeguards.resume(str(end))
+        raise
 
 
 class _Restore:
@@ -92,6 +91,7 @@ class _Restore:
 
     def __init__(self, operation: OperationRun) -> None:
         self.operation = operation
+        self.safeguards = Safeguards(operation)
         self.found: FoundBackup | None = None
         self.after = 0
         """The number of the attempt before this one."""
@@ -99,12 +99,15 @@ class _Restore:
     async def gates(self) -> None:
         """Whether there is a backup that may be restored here, now."""
         self.found = await passed(self.operation, FIND)
+        await self.safeguards.consent(self.backup.name)
 
     async def attempt(self, cause: AttemptCause, skip: str | None) -> OperationStatus:
         """One Velero Restore, from its intent to what it did. A later attempt asks the gates again."""
         await self._begin(cause)
         if cause != AttemptCause.INITIAL:
             await self.gates()
+            self._say_running()
+        await self.safeguards.prepare(skip_safety_backup=skip == SAFETY_BACKUP)
         created = await self._create(cause)
         ended, observation = await self._follow(created.name)
         if ended.outcome == Outcome.RETRY:
@@ -139,12 +142,16 @@ class _Restore:
     async def _begin(self, cause: AttemptCause) -> None:
         """Number the attempt before anything is done in it, so that whatever fails in it can be decided about."""
         operation, self.after = self.operation, self.operation.status.attempt
-        operation.running(
+        self._say_running()
+        request = CreateRequest(ref=operation.ref, report=operation.report(), after=self.after, cause=cause)
+        operation.written(await operation.call(OperationActivities.begin_attempt, request, summary="Begin an attempt"))
+
+    def _say_running(self) -> None:
+        """Past the gates, which may have been waited for."""
+        self.operation.running(
             Reason.VELERO_RESTORE_IN_PROGRESS,
             f"Restoring Velero Backup {self.backup.name} into namespace {self.namespaces.destination}.",
         )
-        request = CreateRequest(ref=operation.ref, report=operation.report(), after=self.after, cause=cause)
-        operation.written(await operation.call(OperationActivities.begin_attempt, request, summary="Begin an attempt"))
 
     async def _create(self, cause: AttemptCause) -> Created:
         operation, backup = self.operation, self.backup
@@ -206,6 +213,9 @@ class _Restore:
             operation.next, True, Reason.VELERO_RESTORE_COMPLETED, message, operation.now()
         ).model_copy(update={"progress": progress.complete(operation.next.progress, verified.item_count)})
         missing = self._missing(ended)
+        if (fault := await self.safeguards.resume()) is not None:
+            message = f"{message} But: {fault}"
+        operation.next = steps.skip_rest(operation.next)
         if missing is None:
             return await operation.succeed(Reason.VELERO_RESTORE_COMPLETED, message)
         operation.next = lifecycle.degraded(operation.next, Reason.PARTIAL_FAILURE, missing, operation.now())

@@ -13,7 +13,7 @@ from operation_engine.domain.parameters import alias_conflicts, unknown_paramete
 from operation_engine.domain.policy import clocks_of
 from operation_engine.domain.resources.common import OBJECT_NAME_PATTERN, ApiModel, parse_duration
 from operation_engine.domain.resources.operation import Operation
-from operation_engine.domain.resources.operation_parameters import Cleanup, ExistingVolumes
+from operation_engine.domain.resources.operation_parameters import Cleanup
 from operation_engine.domain.resources.operation_spec import Engine, OperationType
 from operation_engine.domain.resources.reasons import Reason
 
@@ -101,11 +101,8 @@ def _supported_options(operation: Operation) -> Gate | None:
         "policy.dryRun": spec.policy.dry_run,
         "policy.requireReady": bool(spec.policy.require_ready),
         "policy.ttlAfterFinished": spec.policy.ttl_after_finished is not None,
-        "approvals.required": spec.approvals is not None and bool(spec.approvals.required),
+        "approvals.required": spec.type == OperationType.BACKUP and bool(spec.approvals and spec.approvals.required),
         "cancel": spec.cancel,
-        "parameters.namespaceMapping": _maps_elsewhere(operation),
-        "parameters.existingVolumes": p.existing_volumes == ExistingVolumes.REPLACE,
-        "parameters.safetyBackup": bool(p.safety_backup),
         "parameters.cleanup": p.cleanup == Cleanup.DELETE_RESTORED,
         "parameters.verify.http": p.verify is not None and p.verify.http is not None,
     }
@@ -116,11 +113,6 @@ def _supported_options(operation: Operation) -> Gate | None:
         Reason.UNSUPPORTED_OPERATION,
         f"{named[0]} is not built yet, and running without it is not what was asked for: remove it.",
     )
-
-
-def _maps_elsewhere(operation: Operation) -> bool:
-    own = operation.metadata.namespace
-    return any({*pair} != {own} for pair in (operation.spec.parameters.namespace_mapping or {}).items())
 
 
 def _durations(operation: Operation, facts: Facts) -> Gate | None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 from support.memory import OPERATIONS, MemoryApi, managed_namespace
 from support.scripted import Script, Scripted, ScriptedVelero
 from support.scripted_restores import ScriptedRestores, restore_script
+from support.scripted_safeguards import ScriptedSafeguards
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.common import SearchAttributeKey
@@ -94,6 +95,7 @@ class Stage:
         operations = OperationActivities(self.api, self.store, require_managed_namespace=True)  # type: ignore[arg-type]
         velero = ScriptedVelero(self.store, self.scripts)
         restores = ScriptedRestores(self.store, self.scripts)
+        guards = ScriptedSafeguards(self.store, self.scripts)
         own = [
             operations.claim_operation,
             operations.admit_operation,
@@ -106,13 +108,13 @@ class Stage:
                 self.client,
                 task_queue=TASK_QUEUE,
                 workflows=workflows,
-                activities=[*own, *velero.short, *restores.short],
+                activities=[*own, *velero.short, *restores.short, *guards.short],
                 interceptors=interceptors,
             ),
             Worker(
                 self.client,
                 task_queue=f"{TASK_QUEUE}-waits",
-                activities=[*velero.waits, *restores.waits],
+                activities=[*velero.waits, *restores.waits, *guards.waits],
                 interceptors=interceptors,
             ),
         )
