@@ -15,6 +15,7 @@ from operation_engine.domain.claim import RunIdentity
 from operation_engine.domain.lifecycle import Life, enter
 from operation_engine.domain.policy import Clocks, Verification, clocks_of, verification_of
 from operation_engine.domain.resources.operation import Operation
+from operation_engine.domain.resources.operation_parameters import Cleanup
 from operation_engine.domain.resources.operation_spec import OperationSpec, PartialFailure
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
@@ -52,6 +53,7 @@ class OperationActivities:
             clocks=_clocks(spec),
             volumes_wanted=_volumes_wanted(spec),
             verification=_verification(spec),
+            deletes_leftovers=spec.parameters.cleanup == Cleanup.DELETE_RESTORED,
         )
 
     @activity.defn

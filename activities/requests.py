@@ -32,6 +32,7 @@ class Claimed(ApiModel):
     """None where a duration does not parse; admission says which."""
     volumes_wanted: bool
     verification: Verification = Verification()
+    deletes_leftovers: bool = False
 
 
 class StepRequest(ApiModel):
@@ -156,6 +157,21 @@ class CheckRequest(StepRequest):
     until: datetime
     patience: str
     """The time from the first look to `until`, as a person wrote it."""
+
+
+class LeftoversRequest(StepRequest):
+    """The Velero Restores of the attempts before, and where they restored what backup into."""
+
+    names: tuple[str, ...]
+    destination: str
+    backup_name: str
+
+
+class CleanedUp(ApiModel):
+    """What was done about leftovers, for people."""
+
+    status: OperationStatus
+    message: str
 
 
 class Checked(ApiModel):

@@ -15,15 +15,13 @@ from operation_engine.runtime.kubernetes import (
     DOWNLOAD_REQUESTS,
     EVENTS,
     HELM_RELEASES,
+    LEFTOVER_KINDS,
     NAMESPACES,
     OPERATIONS,
-    PODS,
-    PVCS,
     PVS,
     RESTORES,
-    SECRETS,
+    SERVICES,
     VOLUME_SNAPSHOT_CLASSES,
-    WORKLOADS,
     KubernetesApi,
     KubernetesError,
     NotFound,
@@ -73,8 +71,8 @@ def _own_rights(engine: str) -> list[Right]:
 
 def _cluster_rights() -> list[Right]:
     """In tenants' namespaces, and on what has none."""
-    listed = (CONFIG_MAPS, SECRETS, PODS, PVCS, *WORKLOADS, HELM_RELEASES)
-    deleted = (PODS, PVCS, *WORKLOADS)
+    listed = (*LEFTOVER_KINDS.values(), HELM_RELEASES)
+    deleted = tuple(LEFTOVER_KINDS.values())
     return [
         Right("list", OPERATIONS),
         Right("watch", OPERATIONS),
@@ -85,6 +83,7 @@ def _cluster_rights() -> list[Right]:
         Right("create", NAMESPACES),
         Right("get", VOLUME_SNAPSHOT_CLASSES),
         Right("get", PVS),
+        Right("get", SERVICES),
         Right("create", EVENTS),
         *(Right("list", resource) for resource in listed),
         *(Right("delete", resource) for resource in deleted),
@@ -103,6 +102,7 @@ def _velero_rights(velero: str) -> list[Right]:
         Right("list", RESTORES, velero),
         Right("watch", RESTORES, velero),
         Right("create", RESTORES, velero),
+        Right("delete", RESTORES, velero),
         Right("create", CONFIG_MAPS, velero),
         Right("patch", CONFIG_MAPS, velero),
         Right("list", BACKUP_STORAGE_LOCATIONS, velero),

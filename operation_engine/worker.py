@@ -12,7 +12,9 @@ from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
 from activities.failures import Failures
+from activities.leftovers import LeftoverActivities
 from activities.operations import OperationActivities
+from activities.probes import ProbeActivities
 from activities.restores import RestoreActivities
 from activities.rollouts import RolloutActivities
 from activities.safeguarding import Safeguarding, safeguarding
@@ -56,6 +58,8 @@ class WorkerParts:
     velero: VeleroActivities
     restores: RestoreActivities
     rollouts: RolloutActivities
+    leftovers: LeftoverActivities
+    probes: ProbeActivities
     safeguards: Safeguarding
     watches: VeleroWatches
 
@@ -90,6 +94,9 @@ class WorkerParts:
             r.follow_restore,
             self.rollouts.await_workloads,
             self.rollouts.await_volumes,
+            self.probes.await_http,
+            self.leftovers.drain_restores,
+            self.leftovers.delete_leftovers,
             *self.safeguards.waits,
         ]
 
@@ -154,6 +161,8 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
             api, store, watches, artefacts, velero_namespace=settings.velero_namespace, cluster_id=cluster
         ),
         rollouts=RolloutActivities(api, store),
+        probes=ProbeActivities(api, store, session),
+        leftovers=LeftoverActivities(api, store, watches, artefacts, settings.velero_namespace),
         safeguards=safeguarding(settings, api, store, artefacts, watches.locations, cluster),
         watches=watches,
     )

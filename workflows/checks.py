@@ -10,6 +10,7 @@ from temporalio import workflow
 from workflows.run import OperationRun, Stop, TimedOut
 
 with workflow.unsafe.imports_passed_through():
+    from activities.probes import ProbeActivities
     from activities.requests import Checked, CheckRequest
     from activities.rollouts import RolloutActivities
     from operation_engine.domain import lifecycle
@@ -50,7 +51,8 @@ class Checks:
             claims if self.wanted.volumes_bound else None,
             until,
         )
-        self.operation.end(RestoreStep.VERIFY_HTTP, NOT_ASKED, StepState.SKIPPED)
+        url = self.wanted.url
+        await self._check(RestoreStep.VERIFY_HTTP, ProbeActivities.await_http, (url,) if url else None, until)
 
     async def _check(self, step: str, verb: Callable[..., Any], names: Sequence[str] | None, until: datetime) -> None:
         operation = self.operation

@@ -5,8 +5,10 @@ Started by the controller with an OperationRef. Reads as the runbook it is; verd
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -20,12 +22,15 @@ from workflows.run import OperationRun, Stop, TimedOut, to_the_end
 from workflows.safeguards import Safeguards
 
 with workflow.unsafe.imports_passed_through():
+    from activities.leftovers import LeftoverActivities
     from activities.operations import OperationActivities
     from activities.requests import (
+        CleanedUp,
         Created,
         CreateRequest,
         CreateRestoreRequest,
         FoundBackup,
+        LeftoversRequest,
         RestoreVerified,
         VerifyRestoreRequest,
     )
@@ -54,6 +59,9 @@ READ_WITHIN = timedelta(minutes=10)
 """How long the bucket may be unreadable before a restore counts as not verified."""
 EXPLAIN_WITHIN = timedelta(minutes=2)
 """How long Velero's own words are waited for; without them a failure is told by its count of errors."""
+CLEAN_WITHIN = timedelta(minutes=10)
+"""How long leftovers may take to be gone: pods end gracefully, finalizers take their time."""
+KEPT = "What the attempt before created stays (cleanup: Keep): Velero skips what exists."
 FIND = Gate(
     RestoreStep.FIND,
     RestoreActivities.find_backup,
@@ -107,6 +115,7 @@ class _Restore:
         if cause != AttemptCause.INITIAL:
             await self.gates()
             self._say_running()
+        await self._clean_up()
         await self.safeguards.prepare(skip_safety_backup=skip == SAFETY_BACKUP)
         created = await self._create(cause)
         ended, observation = await self._follow(created.name)
@@ -152,6 +161,39 @@ class _Restore:
             Reason.VELERO_RESTORE_IN_PROGRESS,
             f"Restoring Velero Backup {self.backup.name} into namespace {self.namespaces.destination}.",
         )
+
+    async def _clean_up(self) -> None:
+        """Nothing of the attempts before is under way, and what they left is gone where that was asked for."""
+        operation, step = self.operation, RestoreStep.CLEAN_UP
+        names = tuple(a.velero_name for a in operation.next.attempts if a.number <= self.after and a.velero_name)
+        if not names:
+            operation.end(step, "There was no attempt before.", StepState.SKIPPED)
+            return
+        operation.begin(step)
+        operation.written(await self._about_leftovers(LeftoverActivities.drain_restores, names))
+        if not operation.facts.deletes_leftovers:
+            operation.end(step, KEPT)
+            return
+        cleaned: CleanedUp = await self._about_leftovers(LeftoverActivities.delete_leftovers, names)
+        operation.written(cleaned.status)
+        operation.end(step, cleaned.message)
+
+    async def _about_leftovers(self, verb: Callable[..., Any], names: tuple[str, ...]) -> Any:
+        operation, is_drain = self.operation, verb is LeftoverActivities.drain_restores
+        request = LeftoversRequest(
+            ref=operation.ref,
+            report=operation.report(),
+            names=names,
+            destination=self.namespaces.destination,
+            backup_name=self.backup.name,
+        )
+        within = operation.clocks.wait_timeout if is_drain else CLEAN_WITHIN
+        summary = "Wait for the Restores before" if is_drain else "Delete what the attempt before created"
+        try:
+            return await operation.follow(verb, request, summary=summary, within=within)
+        except TimedOut as bound:
+            what = "Velero was still at it" if is_drain else "Not all of it was gone"
+            raise Stop(Reason.CLEANUP_FAILED, f"{what} after {within}: {bound}") from None
 
     async def _create(self, cause: AttemptCause) -> Created:
         operation, backup = self.operation, self.backup

@@ -11,9 +11,9 @@ from operation_engine.domain import identity
 from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.parameters import alias_conflicts, unknown_parameters
 from operation_engine.domain.policy import clocks_of
+from operation_engine.domain.probes import NoSuchPlace, place_of
 from operation_engine.domain.resources.common import OBJECT_NAME_PATTERN, ApiModel, parse_duration
 from operation_engine.domain.resources.operation import Operation
-from operation_engine.domain.resources.operation_parameters import Cleanup
 from operation_engine.domain.resources.operation_spec import Engine, OperationType
 from operation_engine.domain.resources.reasons import Reason
 
@@ -96,15 +96,13 @@ def _supported(operation: Operation, facts: Facts) -> Gate | None:
 
 def _supported_options(operation: Operation) -> Gate | None:
     """What the schema knows and this engine cannot honour yet is refused: ignoring it would be a lie."""
-    spec, p = operation.spec, operation.spec.parameters
+    spec = operation.spec
     asked = {
         "policy.dryRun": spec.policy.dry_run,
         "policy.requireReady": bool(spec.policy.require_ready),
         "policy.ttlAfterFinished": spec.policy.ttl_after_finished is not None,
         "approvals.required": spec.type == OperationType.BACKUP and bool(spec.approvals and spec.approvals.required),
         "cancel": spec.cancel,
-        "parameters.cleanup": p.cleanup == Cleanup.DELETE_RESTORED,
-        "parameters.verify.http": p.verify is not None and p.verify.http is not None,
     }
     named = [f"spec.{field}" for field, is_asked in asked.items() if is_asked]
     if not named:
@@ -167,6 +165,17 @@ def _storage_classes(operation: Operation, facts: Facts) -> Gate | None:
     return None
 
 
+def _http_check(operation: Operation, facts: Facts) -> Gate | None:
+    verify = operation.spec.parameters.verify
+    if verify is None or verify.http is None:
+        return None
+    try:
+        place_of(verify.http.url, operation.metadata.namespace or "")
+    except NoSuchPlace as error:
+        return refuse(Reason.VALIDATION_FAILED, f"spec.parameters.verify.http.url: {error}.")
+    return None
+
+
 def _managed(operation: Operation, facts: Facts) -> Gate | None:
     managed = any(facts.namespace_labels.get(label) == identity.MANAGED_BY for label in MANAGED_LABELS)
     if managed or not facts.require_managed_namespace:
@@ -221,5 +230,6 @@ _CHECKS: tuple[Callable[[Operation, Facts], Gate | None], ...] = (
     _durations,
     _parameters,
     _storage_classes,
+    _http_check,
     _target,
 )

@@ -32,6 +32,7 @@ class Verification(ApiModel):
 
     workloads_ready: bool = True
     volumes_bound: bool = True
+    url: str | None = None
     timeout: timedelta = timedelta(minutes=10)
 
 
@@ -43,6 +44,7 @@ def verification_of(spec: OperationSpec) -> Verification:
     return Verification(
         workloads_ready=verify.workloads_ready is not False,
         volumes_bound=verify.volumes_bound is not False,
+        url=verify.http.url if verify.http else None,
         timeout=_or(verify.timeout, timedelta(minutes=10)),
     )
 

@@ -31,6 +31,7 @@ class RestoreStep(StrEnum):
     FIND = "FindBackup"
     CONSENT = "CheckConsent"
     APPROVE = "AwaitApproval"
+    CLEAN_UP = "CleanUp"
     SUSPEND = "SuspendReleases"
     SAFETY = "SafetyBackup"
     REPLACE = "ReplaceVolumes"

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -104,6 +105,35 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets")
 JOBS = Resource("batch", "v1", "jobs")
 CRON_JOBS = Resource("batch", "v1", "cronjobs")
 WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS, JOBS, CRON_JOBS)
+SERVICES = Resource("", "v1", "services")
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
+INGRESSES = Resource("networking.k8s.io", "v1", "ingresses")
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
+AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
+DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
+LEFTOVER_KINDS: Mapping[str, Resource] = {
+    "v1/Pod": PODS,
+    "v1/PersistentVolumeClaim": PVCS,
+    "v1/Service": SERVICES,
+    "v1/ServiceAccount": SERVICE_ACCOUNTS,
+    "v1/ConfigMap": CONFIG_MAPS,
+    "v1/Secret": SECRETS,
+    "apps/v1/Deployment": DEPLOYMENTS,
+    "apps/v1/StatefulSet": STATEFUL_SETS,
+    "apps/v1/DaemonSet": DAEMON_SETS,
+    "apps/v1/ReplicaSet": REPLICA_SETS,
+    "batch/v1/Job": JOBS,
+    "batch/v1/CronJob": CRON_JOBS,
+    "networking.k8s.io/v1/Ingress": INGRESSES,
+    "networking.k8s.io/v1/NetworkPolicy": NETWORK_POLICIES,
+    "autoscaling/v2/HorizontalPodAutoscaler": AUTOSCALERS,
+    "policy/v1/PodDisruptionBudget": DISRUPTION_BUDGETS,
+    "rbac.authorization.k8s.io/v1/Role": ROLES,
+    "rbac.authorization.k8s.io/v1/RoleBinding": ROLE_BINDINGS,
+}
+"""What a retried restore may delete of the attempt before it, by the names of Velero's resource lists."""
 HELM_RELEASES = Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases")
 EVENTS = Resource("events.k8s.io", "v1", "events")
 BACKUPS = Resource("velero.io", "v1", "backups")
@@ -118,6 +148,11 @@ class KubernetesApi:
 
     def __init__(self, api_client: client.ApiClient) -> None:
         self._client = api_client
+
+    @property
+    def host(self) -> str:
+        """The API server's host, by name or address."""
+        return urlsplit(self._client.configuration.host).hostname or ""
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Manifest:
         return await self._call("GET", resource.path(namespace, name))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.runs import Ended, Stage, backup, check_promises, restore_parts
-from support.scripted import EMPTY, HAPPY, Script, phases, seen
+from support.scripted import EMPTY, HAPPY, Script, always, phases, seen, unavailable
 from support.scripted_restores import HAPPY_RESTORE, NOTHING_CAME, observed, restore_script
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 C = ConditionType
 PARTIAL = observed("PartiallyFailed", errors=1)
 WITHIN_S = 20
+AN_HOUR = timedelta(hours=1)
 
 
 class Asking:
@@ -190,6 +191,47 @@ async def test_a_decision_too_early_or_too_late_is_refused_and_harms_nothing(pla
         ended = await asked.ended()
     assert [a.outcome for a in ended.status.attempts] == ["Failed", "Failed", "Succeeded"]
     assert len(script.created) == 3
+
+
+CLEANED = {
+    "Keep": ("stays (cleanup: Keep)", False),
+    "DeleteRestored": ("Deleted what the attempt before created: Secret keys.", True),
+}
+
+
+@pytest.mark.parametrize("cleanup", CLEANED)
+async def test_a_retry_first_drains_the_attempts_before_and_deletes_what_they_left_where_asked(
+    play: Stage, cleanup: str
+) -> None:
+    says, deletes = CLEANED[cleanup]
+    script = restore_script(attempts=[[PARTIAL], [PARTIAL], list(HAPPY_RESTORE)])
+    async with asking(play, script, name=f"cleans-{cleanup.lower()}", parameters={"cleanup": cleanup}) as asked:
+        await asked.handle.signal("retry", {"attempt": 1})
+        await asked.asked(2)
+        await asked.handle.signal("retry", {"attempt": 2})
+        ended = await asked.ended()
+    step = next(step for step in ended.status.steps if step.name == "CleanUp")
+    assert says in (step.message or "")
+    assert script.calls.count("delete_leftovers") == 2 * deletes
+    first, second = script.created[:2]
+    assert script.drained == [(first,), (first, second)]
+    assert script.calls.index("drain_restores") < script.calls.index(
+        "create_restore", script.calls.index("drain_restores")
+    )
+
+
+@pytest.mark.parametrize(("verb", "says"), [("drain_restores", "still at it"), ("delete_leftovers", "Not all of it")])
+async def test_leftovers_that_do_not_go_are_a_failure_that_is_asked_about(play: Stage, verb: str, says: str) -> None:
+    script = restore_script(attempts=[[PARTIAL], list(HAPPY_RESTORE)], before={verb: always(unavailable(AN_HOUR))})
+    parameters, policy = {"cleanup": "DeleteRestored"}, {"waitTimeout": "10m", "decisionTimeout": "1h"}
+    name = f"stuck-{verb.replace('_', '-')}"
+    async with asking(play, script, name=name, parameters=parameters, policy=policy) as asked:
+        await asked.handle.signal("retry", {"attempt": 1})
+        status = await asked.asked(2)
+        assert "Attempt 2 failed (CleanupFailed)" in (status.message or "")
+        assert says in (status.message or "")
+        await asked.handle.signal("abort", {"attempt": 2})
+        await asked.ended()
 
 
 async def test_nobody_decides_for_72_hours(play: Stage) -> None:

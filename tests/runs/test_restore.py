@@ -24,7 +24,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 C = ConditionType
 AT_ONCE = {"decisionTimeout": "0s"}
-NOT_NEEDED = {"AwaitApproval", "SuspendReleases", "SafetyBackup", "ReplaceVolumes", "VerifyHttp", "ResumeReleases"}
+NOT_NEEDED = {
+    "AwaitApproval",
+    "CleanUp",
+    "SuspendReleases",
+    "SafetyBackup",
+    "ReplaceVolumes",
+    "VerifyHttp",
+    "ResumeReleases",
+}
 GONE = "is unavailable, cannot retrieve the backup"
 
 

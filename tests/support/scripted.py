@@ -102,6 +102,8 @@ class Script:
     """What happens outside when an activity is called."""
     calls: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
+    drained: list[tuple[str, ...]] = field(default_factory=list)
+    """The Restores of earlier attempts that each later one asked about."""
 
     def __post_init__(self) -> None:
         self.before = {name: iter(faults) for name, faults in self.before.items()}

@@ -9,16 +9,19 @@ from activities.operations import own_run
 from activities.requests import (
     Checked,
     CheckRequest,
+    CleanedUp,
     Created,
     CreateRestoreRequest,
     FollowedRestore,
     FollowRestoreRequest,
     FoundBackup,
+    LeftoversRequest,
     RestoreVerified,
     StepRequest,
     VerifyRestoreRequest,
 )
 from operation_engine.domain import attempts, restored
+from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restore_verdicts import RestoredContents, restore_warnings, restored_verdict
 from operation_engine.domain.restores import Namespaces
@@ -78,7 +81,15 @@ class ScriptedRestores:
 
     @property
     def waits(self) -> Sequence[Callable[..., object]]:
-        return [self.await_backup, self.follow_restore, self.await_workloads, self.await_volumes]
+        return [
+            self.await_backup,
+            self.follow_restore,
+            self.await_workloads,
+            self.await_volumes,
+            self.await_http,
+            self.drain_restores,
+            self.delete_leftovers,
+        ]
 
     @activity.defn
     async def find_backup(self, request: StepRequest) -> FoundBackup:
@@ -141,6 +152,20 @@ class ScriptedRestores:
     @activity.defn
     async def await_volumes(self, request: CheckRequest) -> Checked:
         return await self._checked(request)
+
+    @activity.defn
+    async def await_http(self, request: CheckRequest) -> Checked:
+        return await self._checked(request)
+
+    @activity.defn
+    async def drain_restores(self, request: LeftoversRequest) -> OperationStatus:
+        self._script.drained.append(request.names)
+        return await self._store.write(request.ref, own_run(), request.report)
+
+    @activity.defn
+    async def delete_leftovers(self, request: LeftoversRequest) -> CleanedUp:
+        status = await self._store.write(request.ref, own_run(), request.report)
+        return CleanedUp(status=status, message="Deleted what the attempt before created: Secret keys.")
 
     async def _checked(self, request: CheckRequest) -> Checked:
         status = await self._store.write(request.ref, own_run(), request.report)
