@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from local_cluster import builder
+from local_cluster import builder, families
 from local_cluster.cluster import LocalCluster, PartStatus
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import MEGABYTE, write_atomically
@@ -152,7 +152,7 @@ def _follow(path: Path) -> None:
 def build() -> None:
     """Build the programs into the user's cache, without starting anything."""
     with _spoken_errors():
-        found = builder.programs(cache_root(), Printed())
+        found = builder.programs(cache_root(), Printed(), families.FAMILIES)
     for name, path in found.items():
         click.echo(f"{name:<24} {path}")
 

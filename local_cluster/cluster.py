@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import local_cluster.state as kept
-from local_cluster import builder, catalogue, ports, processes, procfs, seaweedfs, temporal, velero
+from local_cluster import builder, catalogue, families, ports, processes, procfs, seaweedfs, temporal, velero
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import (
     MEGABYTE,
@@ -68,7 +68,10 @@ class LocalCluster:
         with self._lock():
             self._finish_wipe(fresh)
             require_free_space(self.layout.root, _STATE_ROOM, "A local cluster")
-            programs = {**builder.programs(cache_root(), self._progress), **catalogue.packaged_programs()}
+            programs = {
+                **builder.programs(cache_root(), self._progress, families.needed("kwok")),
+                **catalogue.packaged_programs(),
+            }
             site = Site(self.layout, self._kept_state(new_ports), programs)
             self._furnish(site)
             self._end_former()
@@ -285,7 +288,10 @@ class LocalCluster:
 
     def _start(self, name: str) -> None:
         state = self._require_state()
-        programs = {**builder.programs(cache_root(), self._progress), **catalogue.packaged_programs()}
+        programs = {
+            **builder.programs(cache_root(), self._progress, families.needed("kwok")),
+            **catalogue.packaged_programs(),
+        }
         site = Site(self.layout, state, programs)
         part = catalogue.parts(site).get(name)
         if part is None:
