@@ -84,7 +84,7 @@ class Starter:
         ports.require_free(part.name, {name: site.port(name) for name in part.ports})
         part.prepare()
         environment = {**site.environment, **part.environment}
-        launch = Launch(part.name, part.argv, environment, site.layout.home)
+        launch = Launch(part.name, (*part.launcher(), *part.argv), environment, site.layout.home)
         return processes.spawn(site.layout, launch, site.state.id)
 
     def _await_ready(self, part: Part, found: Process, offset: int) -> None:
