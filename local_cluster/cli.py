@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from local_cluster import builder, choices, families
-from local_cluster.cluster import LocalCluster, PartStatus
+from local_cluster.cluster import LocalCluster
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import MEGABYTE, write_atomically
 from local_cluster.layout import cache_root
 from local_cluster.progress import Printed, spoken
 from local_cluster.state import NodeKind
+from local_cluster.status import PartStatus
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -140,7 +141,7 @@ def logs(state_dir: str, name: str, follow: bool, lines: int) -> None:
         cluster = _cluster(state_dir)
         click.echo(cluster.logs(name, lines))
     if follow:
-        _follow(cluster.layout.log(name))
+        _follow(cluster.log_file(name))
 
 
 def _follow(path: Path) -> None:

@@ -11,7 +11,7 @@ from local_cluster import images
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import write_atomically
 from local_cluster.layout import Layout, cache_root
-from local_cluster.oci import Archive, Image, archive
+from local_cluster.oci import Image, archive
 from local_cluster.parts import Part, Site
 from local_cluster.real_node import network, space
 
@@ -87,16 +87,14 @@ def answers(path: Path) -> bool:
     return True
 
 
-def load(site: Site, wanted: Iterable[Image]) -> None:
-    """Have these images on the node: those that it lists under the same digest already are left alone."""
+def load(site: Site, wanted: Iterable[Image]) -> dict[str, str]:
+    """Have these images on the node and say their digests; one that it has under the same digest is left alone."""
     there = listed(_ctr(site, "images", "list"))
-    for one in (archive(image, cache_root() / "images") for image in wanted):
+    archives = [archive(image, cache_root() / "images") for image in wanted]
+    for one in archives:
         if there.get(one.image.name) != one.digest:
-            _import(site, one)
-
-
-def _import(site: Site, one: Archive) -> None:
-    _ctr(site, "images", "import", "--no-unpack=false", str(one.path))
+            _ctr(site, "images", "import", str(one.path))
+    return {one.image.name: one.digest for one in archives}
 
 
 def listed(table: str) -> dict[str, str]:
