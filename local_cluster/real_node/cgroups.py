@@ -7,6 +7,7 @@ containerd, a process of a pod is below this cgroup.
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from local_cluster import procfs
@@ -88,9 +89,14 @@ def processes(name: str) -> list[procfs.Process]:
     """Everything that lives in it."""
     numbers: set[int] = set()
     for folder in _folders(name):
-        for file in folder.rglob("cgroup.procs"):
+        for file in below(folder, "cgroup.procs"):
             numbers.update(_numbers(file))
     return [found for number in sorted(numbers) if (found := procfs.process(number))]
+
+
+def below(folder: Path, name: str) -> Iterator[Path]:
+    """Files of that name in all folders below; folders may vanish meanwhile, which Path.rglob takes for an error."""
+    return (Path(place, name) for place, _, files in os.walk(folder) if name in files)
 
 
 def _numbers(file: Path) -> list[int]:
@@ -117,8 +123,9 @@ def kill(name: str) -> None:
 def _thaw(name: str) -> None:
     """A frozen process does not die; runc freezes while it changes a container, and may itself be killed then."""
     for folder in _folders(name):
-        for file in folder.rglob("freezer.state"):
-            file.write_text("THAWED")
+        for file in below(folder, "freezer.state"):
+            with suppress(FileNotFoundError):
+                file.write_text("THAWED")
 
 
 def remove(name: str) -> None:
