@@ -53,7 +53,7 @@ def _cluster(state_dir: str) -> LocalCluster:
 @_state_dir
 @click.option(
     "--node",
-    type=click.Choice([choices.AUTO, *NodeKind]),
+    type=click.Choice([choices.AUTO, *(kind.value for kind in NodeKind)]),
     default=choices.AUTO,
     show_default=True,
     help="real: pods are containers of this machine; kwok: they only look so; auto: as before, or what can be.",

@@ -80,6 +80,7 @@ class LocalCluster:
             write_kubeconfig(self.layout.kubeconfig("admin"), site.kube("admin"), "admin")
             if kind is NodeKind.REAL:
                 starter.after_parts(", ".join(workloads.NAMES), lambda: workloads.install(site))
+                workloads.settle(site)
 
     def down(self) -> None:
         """End every process of the cluster, whoever started it; what it keeps stays."""

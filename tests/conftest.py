@@ -4,13 +4,13 @@ VOP_TEST_STATE_DIR names a cluster to use and leave running, for work on the tes
 """
 
 import os
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.engine import SERVICE_ACCOUNT, VOP, Engine
+from support import real_node
+from support.engine import SERVICE_ACCOUNT, Engine, furnish
 from support.kube import Kubectl, Operations
 
 from local_cluster.cluster import LocalCluster
@@ -26,19 +26,26 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     # Unix sockets and Temporal's database want a short path.
     local = LocalCluster(Path(kept) if kept else tmp_path_factory.mktemp("vop"))
     try:
-        local.up()
-        _furnish(local)
+        local.up(node="kwok")
+        furnish(local)
         yield local
     finally:
         if not kept:
             local.down()
 
 
-def _furnish(local: LocalCluster) -> None:
-    kubectl = Kubectl(local.env())
-    kubectl("apply", "-f", str(ROOT / "deploy/crds"), "-f", str(ROOT / "deploy/rbac.yaml"))
-    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-    subprocess.run([VOP, "setup"], env={**os.environ, **local.env()}, check=True, timeout=60)
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """The same stack with a real node: pods are containers, volumes hold data, Velero runs in pods."""
+    real_node.require()
+    kept = os.environ.get(KEPT_STATE_DIR)
+    local = LocalCluster(Path(f"{kept}-real") if kept else tmp_path_factory.mktemp("vop-real"))
+    try:
+        local.up(node="real")
+        yield local
+    finally:
+        if not kept:
+            local.down()
 
 
 @pytest.fixture(scope="session")

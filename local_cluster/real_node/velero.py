@@ -31,19 +31,20 @@ STOPPED: Mapping[str, dict[str, Any]] = {
 }
 
 
-def install(site: Site, kubelet: str, s3: str, digests: Mapping[str, str]) -> None:
+def install(site: Site, kubelet: str, s3: str, digests: Mapping[str, str], *, running: bool) -> None:
     """Have Velero's definitions, server and node-agent in the cluster as wanted.
 
     `kubelet` is the kubelet's root folder, `s3` the URL by which pods reach the bucket, `digests` the images by name:
-    a pod whose image has changed is replaced.
+    a pod whose image has changed is replaced. `running` says that the server lives, so that its verdict counts.
     """
     kube = site.kube()
     write_kubeconfig(site.layout.kubeconfig(SERVER), site.kube(SERVER), SERVER)
     write_atomically(velero.credentials_file(site), velero.credentials(site))
     for wanted in furnished(_printed(site, kubelet, s3, digests)):
         kube.apply(wanted)
-    # The verdict of an earlier Velero must not be taken for one of this.
-    kube.merge(velero.LOCATION, {"status": None})
+    if not running:
+        # The verdict of an earlier Velero must not be taken for one of this.
+        kube.merge(velero.LOCATION, {"status": None})
 
 
 def is_ready(site: Site) -> bool:

@@ -7,11 +7,13 @@ the API server, which learns of an end later.
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from local_cluster import images, processes, procfs, velero
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import tail, wait_until
 from local_cluster.layout import Layout
+from local_cluster.node import NODE
 from local_cluster.parts import Site
 from local_cluster.procfs import Process
 from local_cluster.real_node import cgroups, containerd, network, space
@@ -30,13 +32,38 @@ _S3 = f"http://{network.S3_ADDRESS}:{network.S3_PORT}"
 def install(site: Site) -> None:
     """Have Velero installed and running as this version wants it."""
     digests = containerd.load(site, (images.velero(site.programs), images.velero_plugin(site.programs)))
-    pods.install(site, str(space.KUBELET_ROOT), _S3, digests)
-    if not wait_until(lambda: pods.is_ready(site), _PATIENCE, every=0.2):
+    running = process(site.layout, pods.SERVER) is not None
+    pods.install(site, str(space.KUBELET_ROOT), _S3, digests, running=running)
+    if not wait_until(lambda: _run(site.layout) and pods.is_ready(site), _PATIENCE, every=0.2):
         raise LocalClusterError(
             f"Velero's pods were not ready within {_PATIENCE:.0f} s; `kubectl -n {velero.NAMESPACE} describe pods` "
             "says why.",
             "\n".join(tail(log, 3) for name in NAMES if (log := log_file(site.layout, name))),
         )
+
+
+def _run(layout: Layout) -> bool:
+    """What the API server says of pods is from before the node's start until the kubelet corrects it."""
+    return all(process(layout, name) for name in NAMES)
+
+
+def settle(site: Site) -> None:
+    """Wait until no pod is said to run that has ended with the node; one that crashes again is not waited for."""
+    where = f"/api/v1/pods?fieldSelector=spec.nodeName%3D{NODE}"
+    wait_until(lambda: not lost(site.kube().get(where), _places(site.layout)), _PATIENCE, every=0.2)
+
+
+def _places(layout: Layout) -> str:
+    return "".join(procfs.cgroups(one.pid) for one in _containers(layout))
+
+
+def lost(found: Mapping[str, Any] | None, places: str) -> list[str]:
+    """The containers that are said to run and are in none of these cgroups."""
+    statuses = [
+        one for pod in (found or {}).get("items", []) for one in pod.get("status", {}).get("containerStatuses", [])
+    ]
+    ids = [one["containerID"].rpartition("/")[2] for one in statuses if "running" in one.get("state", {})]
+    return [one for one in ids if one not in places]
 
 
 def process(layout: Layout, name: str) -> Process | None:
