@@ -17,6 +17,7 @@ from local_cluster.errors import LocalClusterError
 from local_cluster.files import MEGABYTE, write_atomically
 from local_cluster.layout import cache_root
 from local_cluster.progress import Printed, spoken
+from local_cluster.real_node import machine
 from local_cluster.state import NodeKind
 from local_cluster.status import PartStatus
 
@@ -159,9 +160,10 @@ def _follow(path: Path) -> None:
 
 @local.command()
 def build() -> None:
-    """Build the programs into the user's cache, without starting anything."""
+    """Build what this machine can run into the user's cache, without starting anything."""
     with _spoken_errors():
-        found = builder.programs(cache_root(), Printed(), families.FAMILIES)
+        chosen = families.needed(NodeKind.KWOK) if machine.obstacles(Path.cwd()) else families.FAMILIES
+        found = builder.programs(cache_root(), Printed(), chosen)
     for name, path in found.items():
         click.echo(f"{name:<24} {path}")
 

@@ -1,6 +1,7 @@
 """What a real node puts on this machine is gone after `down`, whatever happened before; two nodes share nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,16 @@ def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     trial.cluster.down()
 
 
+@pytest.fixture
+def covered() -> Iterator[Trial]:
+    real_node.require()
+    folder = Path("/var/lib") / f"vop-test-{os.getpid()}"
+    trial = Trial(folder)
+    yield trial
+    trial.cluster.down()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def sigkill(trial: Trial, were: list[procfs.Process]) -> None:
     """As an out-of-memory killer gone mad would: nobody has the time to tidy up."""
     for one in were:
@@ -100,28 +111,21 @@ def test_two_nodes_side_by_side_and_each_down_leaves_its_share_of_the_machine_as
     another.require_nothing_left(were)
 
 
-def test_down_after_everything_was_killed_leaves_nothing(trial: Trial) -> None:
+def test_after_a_sigkill_of_everything_down_leaves_nothing_and_up_finds_what_was_kept(trial: Trial) -> None:
+    """So it is after a reboot too: the folder is there, and nothing of it on the machine."""
     trial.up()
+    Kubectl(trial.cluster.env())("create", "configmap", "kept")
     sigkill(trial, trial.processes())
     assert trial.traces
     trial.cluster.down()
     trial.require_nothing_left([])
-
-
-def test_down_without_its_folder_leaves_nothing(trial: Trial) -> None:
-    """Somebody removed the state dir by hand while it ran."""
     trial.up()
-    were = trial.processes()
-    removal = ["rm", "-rf", str(trial.cluster.layout.root)]
-    # What still runs may make a file in a folder that is just being removed.
-    assert wait_until(lambda: subprocess.run(removal, capture_output=True, check=False).returncode == 0, 30)
-    trial.cluster.down()
-    trial.require_nothing_left(were)
+    Kubectl(trial.cluster.env())("get", "configmap", "kept")
+    _begin_anew_on_remains(trial)
 
 
-def test_up_begins_anew_on_the_remains_of_a_cluster(trial: Trial) -> None:
-    """Killed, and its folder emptied: the bridge and cgroup of the old are in the way of the new."""
-    trial.up()
+def _begin_anew_on_remains(trial: Trial) -> None:
+    """Killed, and its folder emptied: bridge, rules and cgroup of the old are in the way of the new."""
     sigkill(trial, trial.processes())
     for entry in trial.cluster.layout.root.iterdir():
         subprocess.run(["rm", "-rf", str(entry)], check=True)
@@ -131,18 +135,16 @@ def test_up_begins_anew_on_the_remains_of_a_cluster(trial: Trial) -> None:
     trial.require_nothing_left(were)
 
 
-def test_a_cluster_comes_back_after_a_reboot(trial: Trial) -> None:
-    """After one the folder is there, and nothing of it on the machine; and it may be taken down as it is."""
-    trial.up()
-    Kubectl(trial.cluster.env())("create", "configmap", "kept")
-    sigkill(trial, trial.processes())
-    network.remove(trial.name)
-    cgroups.remove(trial.name)
-    trial.cluster.down()
-    trial.require_nothing_left([])
-    trial.up()
-    Kubectl(trial.cluster.env())("get", "configmap", "kept")
-    trial.cluster.down()
+def test_down_leaves_nothing_of_a_cluster_whose_folder_was_removed(covered: Trial) -> None:
+    """By hand, while it ran; and the folder was below one that the node covers for its programs."""
+    covered.up()
+    assert all(part.ready for part in covered.cluster.status().values())
+    were = covered.processes()
+    removal = ["rm", "-rf", str(covered.cluster.layout.root)]
+    # What still runs may make a file in a folder that is just being removed.
+    assert wait_until(lambda: subprocess.run(removal, capture_output=True, check=False).returncode == 0, 30)
+    covered.cluster.down()
+    covered.require_nothing_left(were)
 
 
 def test_up_killed_at_any_point_is_repaired_by_the_next(trial: Trial) -> None:
@@ -175,18 +177,6 @@ def kill_up_when(cluster: LocalCluster, reached: Callable[[], bool]) -> None:
         assert wait_until(lambda: reached() or up.poll() is not None, 60, every=0.002)
         assert up.poll() is None, "it was too late to kill it"
         up.send_signal(signal.SIGKILL)
-
-
-def test_the_state_dir_may_lie_below_a_folder_that_the_node_covers() -> None:
-    real_node.require()
-    folder = Path("/var/lib/vop-test")
-    cluster = LocalCluster(folder)
-    try:
-        cluster.up(node="real")
-        assert all(part.ready for part in cluster.status().values())
-    finally:
-        cluster.down()
-        subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
 def test_two_kinds_of_footprint_are_told_apart() -> None:
