@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from support import real_node
-from support.engine import SERVICE_ACCOUNT, Engine, furnish
-from support.kube import Kubectl, Operations
+from support.engine import Engine, furnish
+from support.fixtures import engine_kubeconfig, engine_processes, kubectl, operations
+from support.kube import Kubectl
 
 from local_cluster.cluster import LocalCluster
 
-ROOT = Path(__file__).parent.parent
 KEPT_STATE_DIR = "VOP_TEST_STATE_DIR"
+
+__all__ = ("engine_kubeconfig", "engine_processes", "kubectl", "operations")
 
 
 @pytest.fixture(scope="session")
@@ -48,42 +50,12 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
             local.down()
 
 
-@pytest.fixture(scope="session")
-def engine_kubeconfig(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig with the identity, and so the rights, of the engine's service account."""
-    path = tmp_path_factory.mktemp("engine") / "kubeconfig"
-    path.write_text(cluster.kubeconfig_for(SERVICE_ACCOUNT))
-    return path
-
-
-@pytest.fixture(scope="session")
-def engine_processes(cluster: LocalCluster, engine_kubeconfig: Path) -> Iterator[Engine]:
-    """The session's engine as it runs in a cluster: controller and worker, each a process."""
-    engine = Engine(cluster, engine_kubeconfig)
-    try:
-        yield engine
-    finally:
-        for name in ("controller", "worker"):
-            if engine.running(name):
-                engine.stop(name)
-
-
 @pytest.fixture
 def engine(engine_processes: Engine) -> Engine:
     """The session's engine, both processes running: whatever the test before killed is started again."""
     engine_processes.start("worker", "worker")
     engine_processes.start("controller", "controller")
     return engine_processes
-
-
-@pytest.fixture(scope="session")
-def kubectl(cluster: LocalCluster) -> Kubectl:
-    return Kubectl(cluster.env())
-
-
-@pytest.fixture(scope="session")
-def operations(kubectl: Kubectl) -> Operations:
-    return Operations(kubectl)
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 import pytest
 from support.engine import furnish
+from support.fixtures import engine_kubeconfig, engine_processes, kubectl, operations
 
 from local_cluster import images
 from local_cluster.cluster import LocalCluster
+
+__all__ = ("engine_kubeconfig", "engine_processes", "kubectl", "operations")
 
 
 @pytest.fixture(scope="session")
