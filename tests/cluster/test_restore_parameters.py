@@ -226,7 +226,7 @@ HTTP: dict[str, tuple[str, str]] = {
     "the-machine": ("http://127.0.0.1/", "neither a Service nor the host of an Ingress"),
     "another-port": ("http://web:81/", "Service web has no TCP port 81; it has: 80"),
 }
-# A pod of kwok has an address that is not of this machine: nothing is ever sent to it. Answers: tests/unit/test_probes.py
+# Never a ready pod: those of kwok have addresses that are not of this machine. Answers: tests/unit/test_probes.py.
 
 
 @pytest.mark.parametrize("what", HTTP)
