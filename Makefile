@@ -8,13 +8,13 @@ env: ## Make .venv, where it is missing or its lock changed
 	@scripts/environment
 
 demo: env ## A backup, from kubectl to verified, on a real cluster on this machine
-	@.venv/bin/python -m demo
+	@scripts/node-packages && .venv/bin/python -m demo
 
 down: env ## Stop the demo's cluster; what it holds stays for the next demo
 	@.venv/bin/vop local down
 
 test: env ## Every test; the Debian packages for them are installed where you are root
-	@scripts/test-packages && .venv/bin/vop local build && .venv/bin/pytest
+	@scripts/test-packages && scripts/node-packages && .venv/bin/vop local build && .venv/bin/pytest
 
 bench: env ## Measure the engine
 	.venv/bin/python -m bench

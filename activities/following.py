@@ -13,10 +13,12 @@ from temporalio import activity
 
 from activities.operations import own_run
 from activities.requests import HEARTBEAT_EVERY, StepRequest
+from activities.transfers import Transfers
 from operation_engine.domain import progress
 from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation_status import OperationStatus
+from operation_engine.domain.transfers import Transfer
 from operation_engine.domain.velero import Observation
 from operation_engine.records.operations import OperationStore
 from operation_engine.runtime.kubernetes import KubernetesApi, NotFound, Resource
@@ -40,6 +42,8 @@ class Follower(Generic[O]):
     resource: Resource
     observe: Callable[[Mapping[str, Any]], O]
     namespace: str
+    transfers: Transfers | None = None
+    """What moves data for these objects, where that is watched."""
 
     async def follow(
         self,
@@ -58,12 +62,12 @@ class Follower(Generic[O]):
             status = await self.store.write(request.ref, own_run(), request.report)
         phase = seen.phase if seen else None
         shown = Pace(WRITE_PROGRESS_EVERY_S)
-        async for observation, silent in self._observations(name):
+        async for observation, moved, silent in self._observations(name):
             if observation is None or observation.phase != phase:
                 return status, observation
             wanted = self._told(status, observation, silent, remark(observation))
             if is_the_work:
-                wanted = wanted.model_copy(update={"progress": progress.advance(status.progress, observation)})
+                wanted = wanted.model_copy(update={"progress": progress.advance(status.progress, observation, moved)})
             if (wanted != status or not is_written) and shown.due():
                 status, is_written = await tell_numbers(self.store, request, wanted), True
         raise AssertionError("a watch does not end")
@@ -75,18 +79,25 @@ class Follower(Generic[O]):
         except NotFound:
             return None
 
-    async def _observations(self, name: str) -> AsyncIterator[tuple[O | None, float]]:
-        """The object now, and again whenever it changed or a heartbeat is due; with the seconds of its silence."""
+    async def _observations(self, name: str) -> AsyncIterator[tuple[O | None, tuple[Transfer, ...], float]]:
+        """The object and its transfers now, and again whenever they changed or a heartbeat is due.
+
+        With the seconds of their silence.
+        """
         key, last, changed_at = (self.namespace, name), None, time.monotonic()
         while True:
             held = self.watch.index.get(key)
             observation = held or await self.ask(name)
-            if observation != last:
-                last, changed_at = observation, time.monotonic()
-            yield observation, time.monotonic() - changed_at
+            moved = self._moved(observation)
+            if (observation, moved) != last:
+                last, changed_at = (observation, moved), time.monotonic()
+            yield observation, moved, time.monotonic() - changed_at
             activity.heartbeat(observation.phase if observation else None)
-            if self.watch.index.get(key) == held:
+            if self.watch.index.get(key) == held and self._moved(observation) == moved:
                 await self.watch.changed(key, HEARTBEAT_EVERY.total_seconds())
+
+    def _moved(self, observation: O | None) -> tuple[Transfer, ...]:
+        return self.transfers.of(observation.uid) if self.transfers and observation else ()
 
     def _told(self, status: OperationStatus, observation: O, silent_s: float, remark: str) -> OperationStatus:
         """The status with what the object says of its work; a long silence is told, an unknown phase too."""

@@ -51,7 +51,6 @@ class OperationActivities:
             target=spec.target_ref.name,
             partial_failure=spec.policy.partial_failure or PartialFailure.FAIL,
             clocks=_clocks(spec),
-            volumes_wanted=_volumes_wanted(spec),
             verification=_verification(spec),
             deletes_leftovers=spec.parameters.cleanup == Cleanup.DELETE_RESTORED,
         )
@@ -120,9 +119,3 @@ def _verification(spec: OperationSpec) -> Verification:
         return verification_of(spec)
     except ValueError:
         return Verification()  # admission says which duration does not parse
-
-
-def _volumes_wanted(spec: OperationSpec) -> bool:
-    """Whether the Operation asks for volume data in so many words; Velero's own defaults are Velero's business."""
-    p = spec.parameters
-    return bool(p.snapshot_volumes or p.snapshot_move_data or p.default_volumes_to_fs_backup)

@@ -4,7 +4,7 @@ Called by BackupWorkflow. All waits here are fed by the worker's shared watches:
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from temporalio import activity
 
 from activities.artefacts import Artefacts, Download, DownloadRefused
 from activities.creating import create_once
+from activities.evidence import TOO_LARGE, Evidence
 from activities.following import Follower, Pace, tell_numbers
 from activities.operations import own_run
 from activities.requests import (
@@ -26,6 +27,7 @@ from activities.requests import (
     Verified,
     VerifyRequest,
 )
+from activities.transfers import Transfers
 from operation_engine.domain import artefacts as parsed
 from operation_engine.domain import attempts, identity, lifecycle
 from operation_engine.domain.admission import Answer, Gate, wait
@@ -67,6 +69,7 @@ class VeleroWatches:
     locations: Reflector[StorageLocation]
     restores: Reflector[RestoreObservation]
     """All of them, not only ours: Velero works on one at a time, and whoever waits is told behind which."""
+    transfers: Transfers
 
 
 class VeleroActivities:
@@ -83,11 +86,12 @@ class VeleroActivities:
         cluster_id: str,
         storage_locations: Mapping[str, Sequence[str]],
     ) -> None:
-        self._api, self._store, self._watches, self._artefacts = api, store, watches, artefacts
+        self._api, self._store, self._watches = api, store, watches
+        self._evidence = Evidence(artefacts, watches.locations, velero_namespace)
         self._namespace, self._cluster_id = velero_namespace, cluster_id
         self._storage_locations = storage_locations
         self._follower = Follower(
-            "Velero Backup", api, store, watches.backups, BACKUPS, observe_backup, velero_namespace
+            "Velero Backup", api, store, watches.backups, BACKUPS, observe_backup, velero_namespace, watches.transfers
         )
 
     @activity.defn
@@ -136,28 +140,28 @@ class VeleroActivities:
 
     @activity.defn
     async def explain_backup(self, observation: BackupObservation) -> tuple[str, ...]:
-        """Velero's own errors and warnings of a Backup, errors first."""
-        try:
-            return parsed.bounded_warnings(parsed.problems(await self._read("BackupResults", observation)))
-        except DownloadRefused as error:
-            return (str(error),)
+        """What failed hooks printed, then Velero's own errors and warnings of a Backup."""
+        return await self._evidence.problems(observation)
+
+    @activity.defn
+    async def explain_volumes(self, observation: BackupObservation) -> tuple[str, ...]:
+        """Volumes that a Backup was asked for and does not hold, each with the cause; none where nobody can say."""
+        with suppress(DownloadRefused):
+            contents = await self._evidence.contents(observation)
+            if contents.volumes is not None:
+                return parsed.bounded_warnings(contents.counted(observation.volumes).missing)
+        return ()
 
     @activity.defn
     async def verify_backup(self, request: VerifyRequest) -> Verified:
         """Check that the bucket holds what the Backup claims."""
         status = await self._store.write(request.ref, own_run(), request.report)
         try:
-            contents = await self._contents(request.observation)
+            contents = await self._evidence.contents(request.observation)
         except DownloadRefused as error:
             verdict = Verdict(outcome=Outcome.FAILED, reason=Reason.VERIFICATION_FAILED, message=f"{error}.")
             return Verified(status=status, verdict=verdict, item_count=0)
-        return Verified(
-            status=status,
-            verdict=contents_verdict(request.observation, contents, request.volumes_wanted),
-            item_count=contents.item_count,
-            size_bytes=contents.size_bytes,
-            problems=parsed.bounded_warnings(contents.problems),
-        )
+        return verified(status, request.observation, contents)
 
     def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
         return GateAnswer(status=status, gate=gate, storage_location=location.name if location else None)
@@ -196,25 +200,19 @@ class VeleroActivities:
             return None, (f"VolumeSnapshotClass {name} does not exist; volumes use their driver's default class.",)
         return found.get("driver"), ()
 
-    async def _contents(self, observation: BackupObservation) -> BackupContents:
-        listed, size, results = await asyncio.gather(
-            self._read("BackupResourceList", observation),
-            self._artefacts.size("BackupContents", observation.name, self._location(observation)),
-            self._read("BackupResults", observation) if observation.errors or observation.warnings else _nothing(),
-        )
-        resources = None if listed is None else parsed.resource_list(listed)
-        contents = BackupContents(resources=resources, size_bytes=size, problems=parsed.problems(results))
-        if not contents.holds_claims:
-            return contents
-        infos = await self._read("BackupVolumeInfos", observation)
-        return contents.model_copy(update={"volumes": None if infos is None else parsed.volumes(infos)})
 
-    def _read(self, kind: str, observation: BackupObservation) -> Awaitable[Any | None]:
-        return self._artefacts.read_json(kind, observation.name, self._location(observation))
-
-    def _location(self, observation: BackupObservation) -> StorageLocation | None:
-        return self._watches.locations.index.get((self._namespace, observation.storage_location or ""))
-
-
-async def _nothing() -> None:
-    return None
+def verified(status: OperationStatus, observation: BackupObservation, contents: BackupContents) -> Verified:
+    """The answer of `verify_backup`: the verdict on the contents, their counts, and what a person should hear of."""
+    count = contents.counted(observation.volumes)
+    missing = tuple(f"Not in the backup: {volume}" for volume in count.missing)
+    lost = tuple(f"Pod {pod} is listed and not in the backup: its hook failed." for pod in contents.pods_not_held)
+    unread = (TOO_LARGE,) if contents.holds_volumes and contents.held is None else ()
+    return Verified(
+        status=status,
+        verdict=contents_verdict(observation, contents),
+        item_count=contents.item_count,
+        size_bytes=contents.size_bytes,
+        volume_count=count.taken,
+        volume_bytes=count.size_bytes,
+        problems=parsed.bounded_warnings((*missing, *count.left_out, *lost, *unread, *contents.problems)),
+    )

@@ -27,7 +27,7 @@ from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restored import CLAIM
 from operation_engine.domain.safety import Holdings, is_default, wants_safety_backup
 from operation_engine.domain.velero import StorageLocation
-from operation_engine.domain.verdicts import VolumeResult
+from operation_engine.domain.volumes import VolumeResult
 from operation_engine.records.operations import OperationStore
 from operation_engine.runtime.kubernetes import (
     BACKUPS,

@@ -48,7 +48,7 @@ def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="vop-bench-") as folder:
         cluster = LocalCluster(Path(folder))
         try:
-            cluster.up()
+            cluster.up(node="kwok")
             built = Stack(cluster, {**os.environ, **cluster.env()})
             _furnish(built, Path(folder))
             yield built

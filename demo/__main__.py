@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from demo import backup, engine
+from demo import backup, engine, shop
 from demo.backup import Backup
 from demo.screen import seconds_between, view
 from demo.terminal import DemoError, Terminal
@@ -52,10 +52,11 @@ class _Demo:
     def run(self) -> None:
         self._title("1. A Kubernetes control plane, Velero, S3 storage and Temporal, as processes on this machine")
         self._cluster.up()
+        self._shop = shop.fitting(self._cluster)
         terminal = Terminal(self._cluster.env())
         self._title("2. The operation engine: CRDs, its rights, its Temporal namespace, its process")
         self._install(terminal)
-        self._title("3. A small application to back up, in namespace shop")
+        self._title(f"3. {self._shop.title}, in namespace shop")
         self._deploy(terminal)
         self._title("4. kubectl apply -f deploy/samples/backup.yaml")
         made = self._back_up(terminal)
@@ -74,9 +75,8 @@ class _Demo:
         self._console.print(f"  {'engine':<24} ready           {engine.start(self._cluster, ROOT)}/metrics")
 
     def _deploy(self, terminal: Terminal) -> None:
-        terminal.run("kubectl", "apply", "-f", str(DEPLOY / "samples/shop.yaml"))
-        rollout = ("kubectl", "rollout", "status", "deployment/web", "-n", backup.NAMESPACE, "--timeout=60s")
-        self._console.print(f"  {terminal.run(*rollout).splitlines()[-1]}")
+        for line in self._shop.deploy(terminal, self._cluster):
+            self._console.print(f"  {escape(line)}")
 
     def _back_up(self, terminal: Terminal) -> Backup:
         name = backup.apply_sample(terminal, DEPLOY / "samples/backup.yaml")
@@ -94,6 +94,8 @@ class _Demo:
             f"  Velero Backup {made.velero_name} in storage location {outputs['storageLocation']}, "
             f"kept until {outputs['expiresAt']}"
         )
+        for line in self._shop.tell_data(terminal, made.velero_name):
+            self._console.print(f"  {escape(line)}")
 
     def _tell_next(self, made: Backup) -> None:
         self._title("The workflow in the Temporal UI (tab User Metadata shows the steps)")
@@ -102,11 +104,8 @@ class _Demo:
         hint = "" if self._state_dir == ".local" else f" --state-dir {self._state_dir}"
         for command, why in (
             (f'eval "$(.venv/bin/vop local env{hint})"', "this cluster's kubectl, velero and temporal in this shell"),
-            (f"kubectl describe operation {made.name} -n {backup.NAMESPACE}", "all that the engine says about it"),
-            (
-                f"velero restore create --from-backup {made.velero_name} --namespace-mappings shop:shop-copy --wait",
-                "the backup is real: the shop again, in another namespace",
-            ),
+            (f"kubectl describe operation {made.name} -n {shop.NAMESPACE}", "all that the engine says about it"),
+            *self._shop.hints(made.velero_name),
         ):
             self._console.print(f"  [cyan]{escape(command)}[/]\n      [dim]{escape(why)}[/]")
 

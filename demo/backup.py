@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from demo.screen import View
+from demo.shop import NAMESPACE
 from demo.terminal import DemoError, Terminal
 
-NAMESPACE = "shop"
 WITHIN_S = 180.0
 LOOK_EVERY_S = 0.2
 

@@ -43,16 +43,16 @@ class Source:
         return families.cache_key(self.family, self.go_mod, self.go_sum, families.target())
 
 
-def sources() -> tuple[Source, ...]:
-    """All families, as they lie in this package."""
+def sources(wanted: Sequence[Family] = FAMILIES) -> tuple[Source, ...]:
+    """The families, as they lie in this package."""
     return tuple(
-        Source(one, (one.folder / "go.mod").read_text(), (one.folder / "go.sum").read_text()) for one in FAMILIES
+        Source(one, (one.folder / "go.mod").read_text(), (one.folder / "go.sum").read_text()) for one in wanted
     )
 
 
-def programs(cache: Path, progress: Progress) -> Mapping[str, Path]:
-    """The path of every program, built first where it is missing."""
-    wanted = sources()
+def programs(cache: Path, progress: Progress, chosen: Sequence[Family]) -> Mapping[str, Path]:
+    """The path of every program of these families, built first where it is missing."""
+    wanted = sources(chosen)
     if _missing(cache, wanted):
         make_folder(cache)
         with locked(

@@ -11,12 +11,15 @@ from typing import Any
 
 import click
 
-from local_cluster import builder
-from local_cluster.cluster import LocalCluster, PartStatus
+from local_cluster import builder, choices, families
+from local_cluster.cluster import LocalCluster
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import MEGABYTE, write_atomically
 from local_cluster.layout import cache_root
 from local_cluster.progress import Printed, spoken
+from local_cluster.real_node import machine
+from local_cluster.state import NodeKind
+from local_cluster.status import PartStatus
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,14 +52,21 @@ def _cluster(state_dir: str) -> LocalCluster:
 
 @local.command()
 @_state_dir
+@click.option(
+    "--node",
+    type=click.Choice([choices.AUTO, *(kind.value for kind in NodeKind)]),
+    default=choices.AUTO,
+    show_default=True,
+    help="real: pods are containers of this machine; kwok: they only look so; auto: as before, or what can be.",
+)
 @click.option("--fresh", is_flag=True, help="Wipe the cluster first: objects, backups and histories.")
 @click.option("--new-ports", is_flag=True, help="Keep the data and move to other free ports.")
-def up(state_dir: str, fresh: bool, new_ports: bool) -> None:
+def up(state_dir: str, node: str, fresh: bool, new_ports: bool) -> None:
     """Start what does not run; safe to repeat, also after a crash."""
     began = time.monotonic()
     with _spoken_errors():
         cluster = _cluster(state_dir)
-        cluster.up(fresh=fresh, new_ports=new_ports)
+        cluster.up(node=node, fresh=fresh, new_ports=new_ports)
         settings = cluster.env()
     click.echo(f"ready in {spoken(time.monotonic() - began)}; Temporal UI: {settings['TEMPORAL_UI_URL']}", err=True)
     hint = "" if state_dir == ".local" else f" --state-dir {shlex.quote(state_dir)}"
@@ -132,7 +142,7 @@ def logs(state_dir: str, name: str, follow: bool, lines: int) -> None:
         cluster = _cluster(state_dir)
         click.echo(cluster.logs(name, lines))
     if follow:
-        _follow(cluster.layout.log(name))
+        _follow(cluster.log_file(name))
 
 
 def _follow(path: Path) -> None:
@@ -150,9 +160,10 @@ def _follow(path: Path) -> None:
 
 @local.command()
 def build() -> None:
-    """Build the programs into the user's cache, without starting anything."""
+    """Build what this machine can run into the user's cache, without starting anything."""
     with _spoken_errors():
-        found = builder.programs(cache_root(), Printed())
+        chosen = families.needed(NodeKind.KWOK) if machine.obstacles(Path.cwd()) else families.FAMILIES
+        found = builder.programs(cache_root(), Printed(), chosen)
     for name, path in found.items():
         click.echo(f"{name:<24} {path}")
 

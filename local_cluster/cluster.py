@@ -8,11 +8,22 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import local_cluster.state as kept
-from local_cluster import builder, catalogue, ports, processes, procfs, seaweedfs, temporal, velero
+from local_cluster import (
+    builder,
+    catalogue,
+    choices,
+    families,
+    ports,
+    processes,
+    procfs,
+    seaweedfs,
+    status,
+    temporal,
+    velero,
+)
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import (
     MEGABYTE,
@@ -23,32 +34,20 @@ from local_cluster.files import (
 )
 from local_cluster.kube import kubeconfig, write_kubeconfig
 from local_cluster.layout import Layout, cache_root
-from local_cluster.parts import Part, Site
+from local_cluster.oci import Image
+from local_cluster.parts import Site
 from local_cluster.processes import Launch, Owned
 from local_cluster.progress import Progress, Silent
+from local_cluster.real_node import containerd, machine, workloads
+from local_cluster.real_node import velero as velero_pods
 from local_cluster.starter import STOP_SECONDS, Starter, in_waves
-from local_cluster.state import Phase, State
+from local_cluster.state import NodeKind, Phase, State
+from local_cluster.status import PartStatus
 
 _STATE_ROOM = 500 * MEGABYTE
 _EXTRA_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _YEAR = "8760h"
-
-
-@dataclass(frozen=True)
-class PartStatus:
-    """One part as it is now; `pid` is None where it does not run. Memory includes its children."""
-
-    name: str
-    pid: int | None
-    since: float | None
-    memory_bytes: int
-    ports: Mapping[str, int]
-    ready: bool
-
-    @property
-    def running(self) -> bool:
-        """Whether its program lives."""
-        return self.pid is not None
+_PLUGINS = ("bridge", "host-local", "loopback")  # CNI's; a person's `bridge` is another
 
 
 class LocalCluster:
@@ -59,21 +58,29 @@ class LocalCluster:
         self.layout = Layout.of(state_dir)
         self._progress: Progress = progress or Silent()
 
-    def up(self, *, fresh: bool = False, new_ports: bool = False) -> None:
+    def up(self, *, node: str = choices.AUTO, fresh: bool = False, new_ports: bool = False) -> None:
         """Have every part running and ready; whatever state an earlier `up` was killed in.
 
-        `fresh` begins with an empty cluster, `new_ports` keeps the data and moves to other ports.
+        `node` is real (pods are containers), kwok (they are not), or auto: what the cluster was begun with,
+        and for a new one real where that can be. `fresh` begins with an empty cluster, `new_ports` keeps
+        the data and moves to other ports and addresses.
         """
         self._require_usable()
         with self._lock():
+            kind = self._node_kind(node, fresh)
             self._finish_wipe(fresh)
             require_free_space(self.layout.root, _STATE_ROOM, "A local cluster")
-            programs = {**builder.programs(cache_root(), self._progress), **catalogue.packaged_programs()}
-            site = Site(self.layout, self._kept_state(new_ports), programs)
+            site = Site(self.layout, self._kept_state(kind, new_ports), self._programs(kind))
             self._furnish(site)
             self._end_former()
-            Starter(site, self._progress).start_all(catalogue.parts(site))
+            if kind is NodeKind.REAL:
+                machine.mend(site)
+            starter = Starter(site, self._progress)
+            starter.start_all(catalogue.parts(site))
             write_kubeconfig(self.layout.kubeconfig("admin"), site.kube("admin"), "admin")
+            if kind is NodeKind.REAL:
+                starter.after_parts(", ".join(workloads.NAMES), lambda: workloads.install(site))
+                workloads.settle(site)
 
     def down(self) -> None:
         """End every process of the cluster, whoever started it; what it keeps stays."""
@@ -92,22 +99,28 @@ class LocalCluster:
         """End one part, or a program started by `run`."""
         self._require_name(name)
         with self._locked():
-            processes.end(self.layout, [name], STOP_SECONDS)
+            self._stop(name)
 
     def restart(self, name: str) -> None:
         """End one part and start it again."""
         with self._locked():
-            processes.end(self.layout, [name], STOP_SECONDS)
+            self._stop(name)
             self._start(name)
 
     def kill(self, name: str) -> None:
         """SIGKILL one part with its children, as a crash would."""
         self._require_name(name)
         with self._locked():
-            processes.kill(self.layout, [name])
+            if self._is_pod(name):
+                workloads.kill(self.layout, name)
+            else:
+                processes.kill(self.layout, [name])
 
     def pid(self, name: str) -> int | None:
         """The process started as `name`, or None."""
+        if self._is_pod(name):
+            program = workloads.process(self.layout, name)
+            return program.pid if program else None
         found = processes.leader(processes.owned(self.layout), name)
         return found.process.pid if found else None
 
@@ -133,10 +146,29 @@ class LocalCluster:
             launch = Launch(name, command, {**os.environ, **wanted}, folder or Path.cwd())
             return processes.spawn(self.layout, launch, self._require_state().id).pid
 
+    def log_file(self, name: str) -> Path:
+        """Where a part writes; for a pod that of its newest container, so ask again after it was replaced."""
+        self._require_name(name)
+        found = workloads.log_file(self.layout, name) if self._is_pod(name) else None
+        return found or self.layout.log(name)
+
     def logs(self, name: str, lines: int = 10_000) -> str:
         """The end of what a part has written."""
-        self._require_name(name)
-        return tail(self.layout.log(name), lines)
+        return tail(self.log_file(name), lines)
+
+    def load_image(self, image: Image) -> None:
+        """Have an image on the real node, for pods with `imagePullPolicy: Never` or `IfNotPresent`."""
+        with self._locked():
+            state = self._require_state()
+            if state.node is not NodeKind.REAL:
+                raise LocalClusterError("Pods of kwok run no images; an image needs a cluster with --node real.")
+            containerd.load(Site(self.layout, state, self._programs(state.node)), (image,))
+
+    @property
+    def node(self) -> NodeKind | None:
+        """What kind of node the cluster has; None before the first `up`."""
+        state = kept.load(self.layout)
+        return state.node if state else None
 
     def env(self) -> dict[str, str]:
         """What a program needs to use this cluster; PATH is this process's, with ours in front."""
@@ -158,10 +190,18 @@ class LocalCluster:
 
     def status(self) -> dict[str, PartStatus]:
         """Every part, and every extra program that runs."""
-        found = processes.owned(self.layout)
-        parts = self._parts_to_ask()
-        extras = sorted({one.part for one in found} - set(catalogue.NAMES))
-        return {name: self._status(name, found, parts.get(name)) for name in (*catalogue.NAMES, *extras)}
+        state, found = kept.load(self.layout), processes.owned(self.layout)
+        asked = state if state and choices.complete(state) else None
+        parts = catalogue.parts(Site(self.layout, asked, _NoPrograms())) if asked else {}
+        extras = sorted({one.part for one in found} - set(self._names()))
+        pods = [name for name in self._names() if self._is_pod(name)]
+        ready = bool(pods and asked) and velero_pods.is_ready(Site(self.layout, self._require_state(), {}))
+        return {
+            name: status.of_pod(name, self.layout, ready)
+            if name in pods
+            else status.of_process(name, found, parts.get(name), asked.ports if asked else {})
+            for name in (*self._names(), *extras)
+        }
 
     def kubeconfig_for(self, service_account: str) -> str:
         """A kubeconfig (text) with the identity of a ServiceAccount, given as NAMESPACE/NAME."""
@@ -192,26 +232,11 @@ class LocalCluster:
             )
         return answer.stdout.strip()
 
-    def _status(self, name: str, found: Sequence[Owned], part: Part | None) -> PartStatus:
-        running = processes.leader(found, name)
-        state = kept.load(self.layout)
-        names = part.ports if part else ()
-        since = procfs.started_at(running.process) if running else None
-        return PartStatus(
-            name=name,
-            pid=running.process.pid if running else None,
-            since=since,
-            memory_bytes=sum(procfs.resident_bytes(one.process.pid) for one in found if one.part == name),
-            ports={one: state.ports[one] for one in names if state and one in state.ports},
-            ready=running is not None and (part is None or part.ready()),
-        )
+    def _names(self) -> tuple[str, ...]:
+        return catalogue.names(self.node or NodeKind.KWOK)
 
-    def _parts_to_ask(self) -> Mapping[str, Part]:
-        """Parts for their ports and readiness; their programs do not matter for that."""
-        state = kept.load(self.layout)
-        if state is None or set(catalogue.PORTS) - set(state.ports):
-            return {}
-        return catalogue.parts(Site(self.layout, state, _NoPrograms()))
+    def _is_pod(self, name: str) -> bool:
+        return name in workloads.NAMES and self.node is NodeKind.REAL
 
     def _require_usable(self) -> None:
         if not procfs.PROC.joinpath("self/stat").exists():
@@ -242,32 +267,33 @@ class LocalCluster:
             kept.wipe(self.layout, state)
         kept.require_ours(self.layout)
 
-    def _kept_state(self, new_ports: bool) -> State:
+    def _node_kind(self, named: str, fresh: bool) -> NodeKind:
+        """Decided before anything is wiped: a fresh cluster is like the old one, unless told otherwise."""
+        state = kept.load(self.layout)
+        known = state.node if state and not (fresh and named != choices.AUTO) else None
+        kind, why = choices.node_kind(named, known, lambda: machine.obstacles(self.layout.root))
+        self._progress.note(f"node: {why}")
+        return kind
+
+    def _programs(self, kind: NodeKind) -> Mapping[str, Path]:
+        built = builder.programs(cache_root(), self._progress, families.needed(kind))
+        return {**built, **catalogue.packaged_programs()}
+
+    def _kept_state(self, kind: NodeKind, new_ports: bool) -> State:
         """The state to start with, saved before anything is started by it."""
         state = kept.load(self.layout)
-        if state and not new_ports and not set(catalogue.PORTS) - set(state.ports):
+        if state and not new_ports and choices.complete(state):
             return state
         self._end_all()
-        return self._with_new_ports(state)
-
-    def _with_new_ports(self, state: State | None) -> State:
-        """Choose ports while no other cluster of this user does."""
-        make_folder(cache_root())
-        registry = cache_root() / "clusters.json"
-        with locked(cache_root() / "ports.lock", lambda _: None):
-            reserved = ports.reserved(ports.known_clusters(registry))
-            chosen = ports.choose(catalogue.PORTS, reserved, catalogue.DERIVED_PORTS)
-            changed = state.model_copy(update={"ports": chosen}) if state else kept.new(chosen)
-            kept.save(self.layout, changed)
-            ports.register(registry, self.layout.state_file)
-        return changed
+        return choices.decide(self.layout, state, kind)
 
     def _furnish(self, site: Site) -> None:
         """The folders, and the links that put every program on one PATH entry."""
         for folder in self.layout.folders():
             make_folder(folder)
         for name, program in site.programs.items():
-            _link(self.layout.bin / name, program)
+            if name not in _PLUGINS:
+                _link(self.layout.bin / name, program)
         plugin = "velero-plugin-for-aws"
         _link(self.layout.plugins / plugin, site.programs[plugin])
 
@@ -278,18 +304,35 @@ class LocalCluster:
         if former:
             self._progress.note(f"ending {', '.join(sorted(former))} of a former cluster in this folder")
             processes.end(self.layout, former, STOP_SECONDS)
+            machine.clear(self.layout)
 
     def _end_all(self) -> None:
         present = {one.part for one in processes.owned(self.layout)}
-        in_waves(catalogue.STOP_WAVES, present, lambda names: processes.end(self.layout, names, STOP_SECONDS))
+        in_waves(catalogue.STOP_WAVES, present, self._end_parts)
+        machine.clear(self.layout)
+
+    def _end_parts(self, names: tuple[str, ...]) -> None:
+        """What holds containers is not asked: it would wait for them."""
+        if set(names) <= set(machine.HOLDERS):
+            processes.kill(self.layout, names)
+        else:
+            processes.end(self.layout, names, STOP_SECONDS)
+
+    def _stop(self, name: str) -> None:
+        if self._is_pod(name):
+            workloads.stop(Site(self.layout, self._require_state(), {}), name)
+        else:
+            processes.end(self.layout, [name], STOP_SECONDS)
 
     def _start(self, name: str) -> None:
         state = self._require_state()
-        programs = {**builder.programs(cache_root(), self._progress), **catalogue.packaged_programs()}
-        site = Site(self.layout, state, programs)
+        site = Site(self.layout, state, self._programs(state.node))
+        if self._is_pod(name):
+            workloads.install(site)
+            return
         part = catalogue.parts(site).get(name)
         if part is None:
-            raise LocalClusterError(f"There is no part {name!r}; the parts are {', '.join(catalogue.NAMES)}.")
+            raise LocalClusterError(f"There is no part {name!r}; the parts are {', '.join(self._names())}.")
         running = {one.part for one in processes.owned(self.layout)}
         for need in part.needs:
             if need not in running:
@@ -309,7 +352,7 @@ class LocalCluster:
         )
 
     def _require_name(self, name: str) -> None:
-        known = {*catalogue.NAMES, *(path.stem for path in (self.layout.root / "logs").glob("*.log"))}
+        known = {*self._names(), *(path.stem for path in (self.layout.root / "logs").glob("*.log"))}
         if name not in known:
             raise LocalClusterError(f"There is no part {name!r}; there are {', '.join(sorted(known))}.")
 
@@ -322,10 +365,10 @@ class _NoPrograms(dict[str, Path]):
 
 
 def _require_extra_name(name: str) -> None:
-    if name in catalogue.NAMES or not _EXTRA_NAME.fullmatch(name):
+    if name in catalogue.ALL_NAMES or not _EXTRA_NAME.fullmatch(name):
         raise LocalClusterError(
             f"{name!r} cannot name an extra program: use small letters, digits and dashes, and none of "
-            f"{', '.join(catalogue.NAMES)}."
+            f"{', '.join(catalogue.ALL_NAMES)}."
         )
 
 

@@ -68,6 +68,8 @@ def apiserver(site: Site) -> Part:
         "--audit-log-maxsize=64",  # megabytes
         "--audit-log-maxbackup=2",
         "--profiling=false",
+        # For logs and exec; the name of the node is in no DNS.
+        "--kubelet-preferred-address-types=InternalIP",
     )
     return Part(
         "kube-apiserver",
@@ -119,7 +121,8 @@ def audit_policy() -> dict[str, Any]:
 
     Left out is what runs by itself: the control plane's own users, leases and health checks.
     """
-    own_users = ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver", "kwok"]
+    machinery = ("kube-controller-manager", "kube-scheduler", "kubelet", "kwok")
+    own_users = ["system:apiserver", *(USERS[name][0] for name in machinery)]
     leases = {"group": "coordination.k8s.io", "resources": ["leases"]}
     return {
         "apiVersion": "audit.k8s.io/v1",

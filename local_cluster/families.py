@@ -32,6 +32,8 @@ class Family:
     module: str
     minutes: int
     cold_bytes: int  # downloads, Go's build cache and the programs, measured from nothing
+    node: str = ""  # the only kind of node that needs it; empty where every cluster does
+    tags: str = ""
 
     @property
     def folder(self) -> Path:
@@ -39,24 +41,58 @@ class Family:
         return MODULES / self.name
 
 
+_KUBERNETES = "k8s.io/kubernetes"
+
 FAMILIES = (
     Family("etcd", ("etcd",), "go.etcd.io/etcd/server/v3", 1, 600 * MEGABYTE),
     Family(
         "kubernetes",
         ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-        "k8s.io/kubernetes",
+        _KUBERNETES,
         4,
         3500 * MEGABYTE,
     ),
     Family(
         "velero",
-        ("velero", "velero-plugin-for-aws"),
+        ("velero", "velero-plugin-for-aws", "velero-restore-helper"),
         "github.com/vmware-tanzu/velero",
         3,
         3000 * MEGABYTE,
     ),
-    Family("kwok", ("kwok",), "sigs.k8s.io/kwok", 1, 1200 * MEGABYTE),
+    Family("kwok", ("kwok",), "sigs.k8s.io/kwok", 1, 1200 * MEGABYTE, node="kwok"),
+    # Apart from `kubernetes`, so that a machine without a real node builds and keeps what it did before.
+    Family("kubelet", ("kubelet",), _KUBERNETES, 1, 800 * MEGABYTE, node="real"),
+    Family(
+        "containerd",
+        ("containerd", "containerd-shim-runc-v2", "ctr"),
+        "github.com/containerd/containerd/v2",
+        1,
+        1500 * MEGABYTE,
+        node="real",
+        tags="no_btrfs,no_devmapper,no_zfs",
+    ),
+    Family(
+        "cni",
+        ("bridge", "host-local", "loopback"),
+        "github.com/containernetworking/plugins",
+        1,
+        500 * MEGABYTE,
+        node="real",
+    ),
+    Family(
+        "local-path-provisioner",
+        ("local-path-provisioner",),
+        "github.com/rancher/local-path-provisioner",
+        1,
+        1500 * MEGABYTE,
+        node="real",
+    ),
 )
+
+
+def needed(node: str) -> tuple[Family, ...]:
+    """What a cluster with that kind of node is made of."""
+    return tuple(one for one in FAMILIES if one.node in ("", node))
 
 
 def version(family: Family, go_mod: str) -> str:
@@ -75,7 +111,7 @@ def link_flags(family: Family, go_mod: str) -> str:
     """
     if family.name == "velero":
         return "-s -w -X sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0"
-    if family.name != "kubernetes":
+    if family.module != _KUBERNETES:
         return "-s -w"
     number = version(family, go_mod)
     major, minor, _ = number.removeprefix("v").split(".", 2)
@@ -85,7 +121,8 @@ def link_flags(family: Family, go_mod: str) -> str:
 
 def build_arguments(family: Family, go_mod: str) -> tuple[str, ...]:
     """What follows `go build`, but for the output folder and the target."""
-    return ("-trimpath", "-ldflags", link_flags(family, go_mod))
+    tags = ("-tags", family.tags) if family.tags else ()
+    return ("-trimpath", *tags, "-ldflags", link_flags(family, go_mod))
 
 
 def cache_key(family: Family, go_mod: str, go_sum: str, target: str) -> str:

@@ -111,11 +111,13 @@ class Kube:
 
 
 def object_path(wanted: Mapping[str, Any]) -> str:
-    """The URL path of an object; every kind applied here has the regular plural."""
+    """The URL path of an object; every kind applied here has a regular plural."""
     version, metadata = wanted["apiVersion"], wanted["metadata"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     namespace = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
-    return f"{root}{namespace}/{wanted['kind'].lower()}s/{urllib.parse.quote(metadata['name'])}"
+    kind = wanted["kind"].lower()
+    plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
+    return f"{root}{namespace}/{plural}/{urllib.parse.quote(metadata['name'])}"
 
 
 def kubeconfig(server: str, certificate: Path, user: str, token: str) -> str:

@@ -3,6 +3,7 @@
 Every other module asks here for a path; nothing else joins names onto the state dir.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,29 @@ class Layout:
         return self.root / "home"
 
     @property
+    def machine_name(self) -> str:
+        """What a real node puts on the machine is called so: its bridge (15 bytes at most), rules and cgroup.
+
+        After the folder and not after the cluster in it, so that it is found where the folder was emptied.
+        """
+        return f"vop-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}"
+
+    @property
+    def node_space(self) -> Path:
+        """A real node's files that live no longer than its mounts."""
+        return self.root / "node"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """Where a real node's containers are asked for."""
+        return self.run / "containerd.sock"
+
+    @property
+    def pod_logs(self) -> Path:
+        """Output of a real node's containers, by pod and container."""
+        return self.root / "logs" / "pods"
+
+    @property
     def audit_log(self) -> Path:
         """What kube-apiserver was asked, by whom."""
         return self.root / "audit" / "audit.log"
@@ -109,8 +133,9 @@ class Layout:
         """All that must exist before parts start."""
         inner = (self.bin, self.plugins, self.pki, self.config, self.run, self.tmp, self.home)
         others = (self.audit_log.parent, self.root / "logs", self.root / "kubeconfig")
+        node = (self.node_space, self.pod_logs, self.config / "cni", self.data("containerd"), self.data("kubelet"))
         parts = tuple(self.data(name) for name in ("etcd", "seaweedfs", "temporal"))
-        return (self.root, *inner, *others, *parts)
+        return (self.root, *inner, *others, *node, *parts)
 
 
 def cache_root() -> Path:

@@ -1,11 +1,12 @@
-"""The node that pods run on; `catalogue` takes whatever fulfils `Node`.
+"""What pods run on: `Node` is what `catalogue` asks of it, and kwok is the one without containers.
 
-Today there is one kind: kwok, a kubelet without containers.
+The other is in `real_node`.
 """
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from local_cluster import velero
 from local_cluster.kube import admin_binding, http_ok, write_kubeconfig
 from local_cluster.parts import Part, Site
 from local_cluster.ports import LOOPBACK
@@ -16,19 +17,21 @@ NODE = "local"
 class Node(Protocol):
     """A way to make one Node Ready and its pods Running."""
 
+    names: tuple[str, ...]
     ports: tuple[str, ...]
 
     def parts(self, site: Site) -> tuple[Part, ...]:
-        """The programs it takes."""
+        """The programs it takes, and Velero's where that is a process."""
 
 
 class KwokNode:
     """Pods become Running without running anything: no containers, no probes, no volumes."""
 
-    ports: tuple[str, ...] = ("kwok",)
+    names: tuple[str, ...] = ("kwok", "velero")
+    ports: tuple[str, ...] = ("kwok", *velero.PORTS)
 
     def parts(self, site: Site) -> tuple[Part, ...]:
-        """kwok alone."""
+        """kwok, and Velero as a process, for there is no container for it."""
         argv = (
             site.program("kwok"),
             f"--kubeconfig={site.layout.kubeconfig('kwok')}",
@@ -47,8 +50,9 @@ class KwokNode:
                 ports=("kwok",),
                 needs=("kube-apiserver",),
                 prepare=lambda: _prepare(site),
-                ready=lambda: http_ok(f"{site.url('kwok')}/readyz") and _schedulable(site),
+                ready=lambda: http_ok(f"{site.url('kwok')}/readyz") and schedulable(site),
             ),
+            velero.velero(site),
         )
 
 
@@ -79,7 +83,8 @@ def node_object() -> dict[str, Any]:
     }
 
 
-def _schedulable(site: Site) -> bool:
+def schedulable(site: Site) -> bool:
+    """Whether pods may come to the node now."""
     return is_schedulable(site.kube().get(f"/api/v1/nodes/{NODE}"))
 
 

@@ -62,6 +62,7 @@ class Part:
     """One program of the cluster.
 
     `needs` are parts that must be ready before `prepare` is called and the program started.
+    `launcher` says what to put before `argv`: a program that becomes this one, such as nsenter.
     `ready` is polled until it is true; what an earlier run left behind must not make it so.
     """
 
@@ -70,6 +71,7 @@ class Part:
     ports: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    launcher: Callable[[], tuple[str, ...]] = tuple
     prepare: Callable[[], None] = _nothing
     ready: Callable[[], bool] = _at_once
     patience: float = 60.0

@@ -68,6 +68,14 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(raw.decode(errors="replace").split("\0")[:-1])
 
 
+def cgroups(pid: int) -> str:
+    """Where it is in each hierarchy; the same text for all processes of a container, empty where it is gone."""
+    try:
+        return (PROC / str(pid) / "cgroup").read_text()
+    except OSError:
+        return ""
+
+
 def pids() -> Iterator[int]:
     """Every process there is now."""
     return (int(name) for name in os.listdir(PROC) if name.isdigit())

@@ -64,6 +64,12 @@ class Starter:
             self.start(part)
             ready[part.name].set()
 
+    def after_parts(self, name: str, work: Callable[[], None]) -> None:
+        """Do what needs all of them, and tell about it as about a part."""
+        self._progress.waiting([name], self.elapsed)
+        work()
+        self._progress.ready(name, self.elapsed)
+
     def start(self, part: Part) -> None:
         """Have one part running as wanted, and wait until it is ready."""
         layout = self._site.layout
@@ -84,7 +90,7 @@ class Starter:
         ports.require_free(part.name, {name: site.port(name) for name in part.ports})
         part.prepare()
         environment = {**site.environment, **part.environment}
-        launch = Launch(part.name, part.argv, environment, site.layout.home)
+        launch = Launch(part.name, (*part.launcher(), *part.argv), environment, site.layout.home)
         return processes.spawn(site.layout, launch, site.state.id)
 
     def _await_ready(self, part: Part, found: Process, offset: int) -> None:

@@ -22,9 +22,18 @@ USERS: Mapping[str, tuple[str, str]] = {
     "local-cluster": ("local-cluster", "system:masters"),
     "kube-controller-manager": ("system:kube-controller-manager", ""),
     "kube-scheduler": ("system:kube-scheduler", ""),
+    "kubelet": ("system:node:local", "system:nodes"),
+    "local-path-provisioner": ("local-path-provisioner", ""),
     "kwok": ("kwok", ""),
     "velero": ("velero", ""),
 }
+
+
+class NodeKind(StrEnum):
+    """What pods run on: containers of this machine, or nothing at all."""
+
+    KWOK = "kwok"
+    REAL = "real"
 
 
 class Phase(StrEnum):
@@ -43,27 +52,36 @@ class State(BaseModel):
     version: Literal[1] = 1
     id: str
     phase: Phase = Phase.KEPT
+    node: NodeKind = NodeKind.KWOK
+    pod_range: str = ""  # the pods' network as CIDR, where the node is real
     ports: dict[str, int]
     tokens: dict[str, str]
     s3_access_key: str
     s3_secret_key: str
 
 
-def new(ports: dict[str, int]) -> State:
+def new(ports: dict[str, int], node: NodeKind = NodeKind.KWOK, pod_range: str = "") -> State:
     """A cluster that nobody has seen before: every secret is its own."""
     return State(
         id=secrets.token_hex(8),
         ports=ports,
-        tokens={name: secrets.token_urlsafe(24) for name in USERS},
+        node=node,
+        pod_range=pod_range,
+        tokens=_tokens(),
         s3_access_key=secrets.token_hex(10).upper(),
         s3_secret_key=secrets.token_urlsafe(30),
     )
 
 
+def _tokens() -> dict[str, str]:
+    return {name: secrets.token_urlsafe(24) for name in USERS}
+
+
 def load(layout: Layout) -> State | None:
     """The kept state; None where there is no cluster yet."""
     try:
-        return State.model_validate_json(layout.state_file.read_text())
+        found = State.model_validate_json(layout.state_file.read_text())
+        return found if found.tokens.keys() >= USERS.keys() else _completed(layout, found)
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
@@ -72,6 +90,13 @@ def load(layout: Layout) -> State | None:
             "remove the folder by hand if it is not needed, or choose another with --state-dir.",
             str(error),
         ) from error
+
+
+def _completed(layout: Layout, found: State) -> State:
+    """A cluster that was made before one of the users was thought of."""
+    completed = found.model_copy(update={"tokens": {**_tokens(), **found.tokens}})
+    save(layout, completed)
+    return completed
 
 
 def save(layout: Layout, state: State) -> None:

@@ -16,7 +16,18 @@ from local_cluster.seaweedfs import BUCKET
 NAMESPACE = "velero"
 REGION = "local"
 PORTS = ("velero-metrics", "velero-profiler")
-_LOCATION = f"/apis/velero.io/v1/namespaces/{NAMESPACE}/backupstoragelocations/default"
+LOCATION = f"/apis/velero.io/v1/namespaces/{NAMESPACE}/backupstoragelocations/default"
+
+# Of the server, wherever it runs.
+SERVER_FLAGS = (
+    # An outage of S3 shows in the location within 15 s instead of minutes: Velero looks every
+    # 10 s (fixed) at the locations whose last validation is older than this.
+    "--store-validation-frequency=5s",
+    # With the default of one, Backups that wait for each other go on once a minute: 1.18 loses the wake-up.
+    "--concurrent-backups=10",
+    # Backups found in the bucket appear in a fresh cluster while somebody watches.
+    "--backup-sync-period=15s",
+)
 
 
 def velero(site: Site) -> Part:
@@ -29,13 +40,7 @@ def velero(site: Site) -> Part:
         f"--plugin-dir={site.layout.plugins}",
         f"--metrics-address={LOOPBACK}:{site.port('velero-metrics')}",
         f"--profiler-address={LOOPBACK}:{site.port('velero-profiler')}",
-        # An outage of S3 shows in the location within 15 s instead of minutes: Velero looks every
-        # 10 s (fixed) at the locations whose last validation is older than this.
-        "--store-validation-frequency=5s",
-        # With the default of one, Backups that wait for each other go on once a minute: 1.18 loses the wake-up.
-        "--concurrent-backups=10",
-        # Backups found in the bucket appear in a fresh cluster while somebody watches.
-        "--backup-sync-period=15s",
+        *SERVER_FLAGS,
     )
     return Part(
         "velero",
@@ -44,9 +49,9 @@ def velero(site: Site) -> Part:
         needs=("kube-apiserver", "seaweedfs"),
         # Not by the location's `credential`: Velero writes that Secret to one file again for each backup, and backups
         # side by side read it half-written (1.18: "no EC2 IMDS role found").
-        environment={"AWS_SHARED_CREDENTIALS_FILE": str(_credentials_file(site))},
+        environment={"AWS_SHARED_CREDENTIALS_FILE": str(credentials_file(site))},
         prepare=lambda: _prepare(site),
-        ready=lambda: is_available(site.kube().get(_LOCATION)),
+        ready=lambda: is_available(site.kube().get(LOCATION)),
     )
 
 
@@ -55,9 +60,9 @@ def _prepare(site: Site) -> None:
     for wanted in (*_definitions(site), *objects(site), admin_binding("velero")):
         kube.apply(wanted)
     # The verdict of an earlier Velero must not be taken for one of this.
-    kube.merge(_LOCATION, {"status": None})
+    kube.merge(LOCATION, {"status": None})
     write_kubeconfig(site.layout.kubeconfig("velero"), site.kube("velero"), "velero")
-    write_atomically(_credentials_file(site), _credentials(site))
+    write_atomically(credentials_file(site), credentials(site))
 
 
 def _definitions(site: Site) -> list[dict[str, Any]]:
@@ -84,11 +89,13 @@ def objects(site: Site) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _credentials_file(site: Site) -> Path:
+def credentials_file(site: Site) -> Path:
+    """Where the keys of S3 lie in the format of the AWS libraries."""
     return site.layout.config / "velero-credentials"
 
 
-def _credentials(site: Site) -> str:
+def credentials(site: Site) -> str:
+    """The keys of S3 in the format of the AWS libraries."""
     state = site.state
     return f"[default]\naws_access_key_id={state.s3_access_key}\naws_secret_access_key={state.s3_secret_key}\n"
 

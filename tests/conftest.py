@@ -4,19 +4,21 @@ VOP_TEST_STATE_DIR names a cluster to use and leave running, for work on the tes
 """
 
 import os
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.engine import SERVICE_ACCOUNT, VOP, Engine
-from support.kube import Kubectl, Operations
+from support import real_node
+from support.engine import Engine, furnish
+from support.fixtures import engine_kubeconfig, engine_processes, kubectl, operations
+from support.kube import Kubectl
 
 from local_cluster.cluster import LocalCluster
 
-ROOT = Path(__file__).parent.parent
 KEPT_STATE_DIR = "VOP_TEST_STATE_DIR"
+
+__all__ = ("engine_kubeconfig", "engine_processes", "kubectl", "operations")
 
 
 @pytest.fixture(scope="session")
@@ -26,40 +28,26 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     # Unix sockets and Temporal's database want a short path.
     local = LocalCluster(Path(kept) if kept else tmp_path_factory.mktemp("vop"))
     try:
-        local.up()
-        _furnish(local)
+        local.up(node="kwok")
+        furnish(local)
         yield local
     finally:
         if not kept:
             local.down()
 
 
-def _furnish(local: LocalCluster) -> None:
-    kubectl = Kubectl(local.env())
-    kubectl("apply", "-f", str(ROOT / "deploy/crds"), "-f", str(ROOT / "deploy/rbac.yaml"))
-    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-    subprocess.run([VOP, "setup"], env={**os.environ, **local.env()}, check=True, timeout=60)
-
-
 @pytest.fixture(scope="session")
-def engine_kubeconfig(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig with the identity, and so the rights, of the engine's service account."""
-    path = tmp_path_factory.mktemp("engine") / "kubeconfig"
-    path.write_text(cluster.kubeconfig_for(SERVICE_ACCOUNT))
-    return path
-
-
-@pytest.fixture(scope="session")
-def engine_processes(cluster: LocalCluster, engine_kubeconfig: Path) -> Iterator[Engine]:
-    """The session's engine as it runs in a cluster: controller and worker, each a process."""
-    # Restores need an approval by default: those tests that are about it start an engine of their own.
-    engine = Engine(cluster, engine_kubeconfig, {"VOP_APPROVALS_MODE": "Optional"})
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """The same stack with a real node: pods are containers, volumes hold data, Velero runs in pods."""
+    real_node.require()
+    kept = os.environ.get(KEPT_STATE_DIR)
+    local = LocalCluster(Path(f"{kept}-real") if kept else tmp_path_factory.mktemp("vop-real"))
     try:
-        yield engine
+        local.up(node="real")
+        yield local
     finally:
-        for name in ("controller", "worker"):
-            if engine.running(name):
-                engine.stop(name)
+        if not kept:
+            local.down()
 
 
 @pytest.fixture
@@ -68,16 +56,6 @@ def engine(engine_processes: Engine) -> Engine:
     engine_processes.start("worker", "worker")
     engine_processes.start("controller", "controller")
     return engine_processes
-
-
-@pytest.fixture(scope="session")
-def kubectl(cluster: LocalCluster) -> Kubectl:
-    return Kubectl(cluster.env())
-
-
-@pytest.fixture(scope="session")
-def operations(kubectl: Kubectl) -> Operations:
-    return Operations(kubectl)
 
 
 @pytest.fixture

@@ -143,21 +143,21 @@ class Safeguards:
             why = "spec.parameters.safetyBackup is false." if not survey.holdings.is_empty else "Nothing could be lost."
             operation.end(step, f"The destination holds {survey.holdings}. {why}", StepState.SKIPPED)
             return
-        self.saved_as = await self._saved(survey.volumes_wanted)
+        self.saved_as = await self._saved()
         operation.end(step, f"Velero Backup {self.saved_as} holds what was there: {survey.holdings}.")
 
-    async def _saved(self, volumes_wanted: bool) -> str:
+    async def _saved(self) -> str:
         """The name of the verified safety backup. Raises Stop; begun anew by itself where Velero restarted under it."""
-        verdict = await self._try_to_save(volumes_wanted)
+        verdict = await self._try_to_save()
         if verdict.outcome == Outcome.RETRY:
-            verdict = await self._try_to_save(volumes_wanted)
+            verdict = await self._try_to_save()
         if verdict.outcome != Outcome.PASSED:
             raise Stop(
                 Reason.SAFETY_BACKUP_FAILED, f"Nothing was touched: the backup before it failed. {verdict.message}"
             )
         return verdict.message
 
-    async def _try_to_save(self, volumes_wanted: bool) -> Verdict:
+    async def _try_to_save(self) -> Verdict:
         """How one safety backup ended; passed, its message is the backup's name."""
         operation = self.operation
         request = SafetyRequest(
@@ -175,16 +175,14 @@ class Safeguards:
         observation = await follow(operation, SAFETY_BACKUP, created.name)
         verdict = ended_verdict(observation, PartialFailure.FAIL, await self._problems(observation))
         if verdict.outcome == Outcome.PASSED and observation is not None:
-            verdict = await self._verified(observation, volumes_wanted)
+            verdict = await self._verified(observation)
         if verdict.outcome != Outcome.PASSED:
             return verdict
         return verdict.model_copy(update={"message": created.name})
 
-    async def _verified(self, observation: BackupObservation, volumes_wanted: bool) -> Verdict:
+    async def _verified(self, observation: BackupObservation) -> Verdict:
         operation = self.operation
-        request = VerifyRequest(
-            ref=operation.ref, report=operation.report(), observation=observation, volumes_wanted=volumes_wanted
-        )
+        request = VerifyRequest(ref=operation.ref, report=operation.report(), observation=observation)
         verified: Verified = await self._call(
             VeleroActivities.verify_backup, request, "Verify what was saved", READ_WITHIN
         )

@@ -13,7 +13,7 @@ from operation_engine.domain.admission import PASS, Answer, Gate, refuse
 from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.operation_parameters import Parameters
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.domain.verdicts import VolumeResult
+from operation_engine.domain.volumes import VolumeResult
 
 PLURALS = {
     "Deployment": "deployments.apps",
@@ -108,7 +108,7 @@ def plan(
 
     `contents` is the backup's resource list: names (`namespace/name`) by `group/version/Kind`.
     """
-    saved = {v.claim for v in volumes if v.namespace == source and not v.skipped and not v.failed}
+    saved = {v.claim for v in volumes if v.namespace == source and v.succeeded and not v.skipped}
     going = [claim for claim in claims if claim.name in saved]
     if not going:
         return Replacement(

@@ -1,5 +1,7 @@
 """The engine under test: its real processes, with the rights that deploy/ grants and no others."""
 
+import os
+import subprocess
 import sys
 import time
 import urllib.error
@@ -7,11 +9,22 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from support.kube import Kubectl
+
 from local_cluster.cluster import LocalCluster
 
+ROOT = Path(__file__).parents[2]
 VOP = str(Path(sys.executable).with_name("vop"))
 SERVICE_ACCOUNT = "vworkspace-system/operation-engine"
 READY_WITHIN_S = 60.0
+
+
+def furnish(cluster: LocalCluster) -> None:
+    """Have what the engine needs in a cluster: its definitions, its rights, its Temporal namespace."""
+    kubectl = Kubectl(cluster.env())
+    kubectl("apply", "-f", str(ROOT / "deploy/crds"), "-f", str(ROOT / "deploy/rbac.yaml"))
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    subprocess.run([VOP, "setup"], env={**os.environ, **cluster.env()}, check=True, timeout=60)
 
 
 class Engine:

@@ -13,7 +13,9 @@ from operation_engine.domain.verdicts import VolumeResult
 
 
 def volume(claim: str, **parts: Any) -> VolumeResult:
-    return VolumeResult(**{"claim": claim, "namespace": "shop", "method": "PodVolumeBackup", **parts})
+    return VolumeResult(
+        **{"claim": claim, "namespace": "shop", "method": "PodVolumeBackup", "succeeded": True, **parts}
+    )
 
 
 def claim(name: str, **parts: Any) -> Claim:
@@ -62,7 +64,7 @@ def test_the_claims_go_with_the_workloads_and_pods_that_use_them_and_nothing_els
     "kept",
     [
         volume("data", skipped=True),
-        volume("data", failed=True),
+        volume("data", succeeded=False),
         volume("data", namespace="till"),
         volume("other"),
     ],

@@ -8,7 +8,8 @@ import pytest
 from local_cluster import builder, families
 from local_cluster.families import FAMILIES, Family
 
-ETCD, KUBERNETES, VELERO, _ = FAMILIES
+BY_NAME = {one.name: one for one in FAMILIES}
+ETCD, KUBERNETES, VELERO = (BY_NAME[name] for name in ("etcd", "kubernetes", "velero"))
 
 
 def key(family: Family = ETCD, **change: str) -> str:
@@ -33,6 +34,24 @@ def test_kubernetes_says_its_version_from_go_mod() -> None:
     flags = families.link_flags(KUBERNETES, go_mod)
     assert "version.gitVersion=v1.36.3 " in flags
     assert flags.endswith("version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36")
+
+
+def test_a_kubelet_is_the_same_kubernetes_as_its_api_server() -> None:
+    versions = {one.name: families.version(one, (one.folder / "go.mod").read_text()) for one in FAMILIES}
+    assert versions["kubelet"] == versions["kubernetes"]
+    assert "version.gitVersion=v1.2.3 " in families.link_flags(BY_NAME["kubelet"], "k8s.io/kubernetes v1.2.3")
+
+
+def test_a_machine_builds_what_its_kind_of_node_needs() -> None:
+    common = {"etcd", "kubernetes", "velero"}
+    assert {one.name for one in families.needed("kwok")} == {*common, "kwok"}
+    assert {one.name for one in families.needed("real")} == set(BY_NAME) - {"kwok"}
+
+
+def test_tags_reach_the_compiler() -> None:
+    arguments = families.build_arguments(BY_NAME["containerd"], "")
+    assert arguments[arguments.index("-tags") + 1] == "no_btrfs,no_devmapper,no_zfs"
+    assert "-tags" not in families.build_arguments(ETCD, "")
 
 
 def test_velero_listens_on_no_port_that_has_no_flag() -> None:

@@ -16,6 +16,7 @@ from local_cluster import catalogue, processes, procfs
 from local_cluster.cluster import LocalCluster
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import locked, wait_until
+from local_cluster.state import NodeKind
 
 
 def call(cluster: LocalCluster, *command: str, **variables: str) -> str:
@@ -50,7 +51,7 @@ def extra(cluster: LocalCluster) -> Iterator[str]:
 
 def test_every_part_is_ready(cluster: LocalCluster) -> None:
     status = cluster.status()
-    assert list(status) == list(catalogue.NAMES)
+    assert list(status) == list(catalogue.names(NodeKind.KWOK))
     assert [name for name, part in status.items() if not part.ready] == []
     assert location_phase(cluster) == "Available"
 
@@ -58,7 +59,7 @@ def test_every_part_is_ready(cluster: LocalCluster) -> None:
 def test_every_listening_socket_is_loopback(cluster: LocalCluster) -> None:
     inodes = {inode for one in processes.owned(cluster.layout) for inode in procfs.socket_inodes(one.process.pid)}
     ours = [one for one in procfs.listeners() if one.inode in inodes]
-    assert len(ours) >= len(catalogue.PORTS)
+    assert len(ours) >= len(catalogue.ports(NodeKind.KWOK))
     assert [one for one in ours if not one.is_loopback] == []
     kept = {port for part in cluster.status().values() for port in part.ports.values()}
     assert kept <= {one.port for one in ours}
@@ -121,12 +122,12 @@ def test_the_environment_can_be_evaluated_by_a_shell(cluster: LocalCluster) -> N
 
 def test_a_second_up_changes_nothing(cluster: LocalCluster) -> None:
     before = pids(cluster)
-    cluster.up()
+    cluster.up(node="kwok")
     assert pids(cluster) == before
 
 
 def test_a_second_up_waits_for_the_first_and_says_so(cluster: LocalCluster) -> None:
-    command = [sys.executable, "-m", "local_cluster", "up", "--state-dir", str(cluster.layout.root)]
+    command = [sys.executable, "-m", "local_cluster", "up", "--node", "kwok", "--state-dir", str(cluster.layout.root)]
     with locked(cluster.layout.lock, print):
         second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert second.stderr is not None
@@ -142,7 +143,7 @@ def test_a_killed_part_is_started_again_and_the_others_are_left(cluster: LocalCl
     cluster.kill("kube-scheduler")
     assert cluster.pid("kube-scheduler") is None
     assert vop_local(cluster, "status").returncode == 3
-    cluster.up()
+    cluster.up(node="kwok")
     after = pids(cluster)
     assert {name for name in after if after[name] != before[name]} == {"kube-scheduler"}
     status = vop_local(cluster, "status")
@@ -165,7 +166,7 @@ def test_a_taken_port_is_named_with_its_holder_and_the_way_on(cluster: LocalClus
         assert f"Port {port} of kwok is taken by" in answer.stderr
         assert f"(pid {os.getpid()})" in answer.stderr
         assert "`vop local up --new-ports`" in answer.stderr
-    cluster.up()
+    cluster.up(node="kwok")
 
 
 def test_a_part_that_dies_at_its_start_shows_its_last_lines(cluster: LocalCluster) -> None:
@@ -177,11 +178,11 @@ def test_a_part_that_dies_at_its_start_shows_its_last_lines(cluster: LocalCluste
         with pytest.raises(
             LocalClusterError, match=r"temporal ended right after its start; its last lines in"
         ) as caught:
-            cluster.up()
+            cluster.up(node="kwok")
         assert "file is not a database" in caught.value.details
     finally:
         database.write_bytes(whole)
-    cluster.up()
+    cluster.up(node="kwok")
 
 
 @pytest.mark.parametrize("name", ["etcd", "Engine", "a/b", ""])
@@ -203,7 +204,7 @@ def test_a_part_is_not_started_before_what_it_needs(cluster: LocalCluster) -> No
         with pytest.raises(LocalClusterError, match=r"velero needs seaweedfs, which does not run"):
             cluster.start("velero")
     finally:
-        cluster.up()
+        cluster.up(node="kwok")
 
 
 def test_an_extra_program_runs_once_logged_and_with_the_clusters_environment(cluster: LocalCluster, extra: str) -> None:

@@ -51,7 +51,7 @@ def not_ready(cluster: LocalCluster) -> list[str]:
 
 def kill_up_when(cluster: LocalCluster, reached: Callable[[], bool]) -> None:
     """Start `up` in a process of its own and SIGKILL it at the given moment."""
-    command = [sys.executable, "-m", "local_cluster", "up", "--state-dir", str(cluster.layout.root)]
+    command = [sys.executable, "-m", "local_cluster", "up", "--node", "kwok", "--state-dir", str(cluster.layout.root)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as up:
         assert wait_until(lambda: reached() or up.poll() is not None, 60, every=0.002)
         assert up.poll() is None, "it was too late to kill it"
@@ -74,7 +74,7 @@ def test_up_killed_at_any_point_is_repaired_by_the_next(cluster: LocalCluster, f
             other.kill("kube-apiserver") if other.pid("kube-apiserver") else None
             layout.serving_certificate.unlink(missing_ok=True)
         kill_up_when(other, reached)
-    other.up()
+    other.up(node="kwok")
     assert not_ready(other) == []
     leaders = [one.part for one in processes.owned(layout) if one.process.leads]
     assert sorted(leaders) == sorted(set(leaders)), "no part runs twice"
@@ -99,7 +99,7 @@ def _finish_a_killed_wipe(other: LocalCluster) -> None:
     state = kept.load(other.layout)
     assert state
     kept.save(other.layout, state.model_copy(update={"phase": Phase.WIPING}))
-    other.up()
+    other.up(node="kwok")
     assert "old" not in call(other, "kubectl", "get", "namespaces", "-o", "name")
     assert not_ready(other) == []
 
@@ -119,7 +119,7 @@ def _leave_no_process(other: LocalCluster) -> None:
 
 def test_state_survives_down_and_crash_and_not_fresh(folder: Path) -> None:
     cluster = LocalCluster(folder)
-    cluster.up()
+    cluster.up(node="kwok")
     call(cluster, "kubectl", "create", "namespace", "kept")
     put(cluster, "kept.txt", b"content")
     start = ("temporal", "workflow", "start", "--type=T", "--task-queue=q", "--workflow-id=kept")
@@ -136,24 +136,25 @@ def test_state_survives_down_and_crash_and_not_fresh(folder: Path) -> None:
 
     cluster.down()
     assert processes.owned(cluster.layout) == []
-    cluster.up()
+    cluster.up(node="kwok")
     intact()
     for name in cluster.status():
         cluster.kill(name)
-    cluster.up()
+    cluster.up(node="kwok")
     intact()
-    cluster.up(new_ports=True)
+    cluster.up(node="kwok", new_ports=True)
     assert cluster.env()["S3_ENDPOINT"] != environment["S3_ENDPOINT"]
     environment = cluster.env()
     intact()
-    cluster.up(fresh=True)
+    cluster.up(node="kwok", fresh=True)
     assert "kept" not in call(cluster, "kubectl", "get", "namespaces", "-o", "name")
     assert not list(bucket(cluster).list_objects("velero"))
     assert cluster.env()["AWS_SECRET_ACCESS_KEY"] != environment["AWS_SECRET_ACCESS_KEY"]
 
 
 def test_a_full_disk_is_told_before_anything_starts(small_disk: Callable[[str], Path]) -> None:
-    command = [sys.executable, "-m", "local_cluster", "up", "--state-dir", str(small_disk("2m") / "s")]
+    state_dir = str(small_disk("2m") / "s")
+    command = [sys.executable, "-m", "local_cluster", "up", "--node", "kwok", "--state-dir", state_dir]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     if "unix sockets" in answer.stderr:

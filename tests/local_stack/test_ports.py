@@ -9,6 +9,7 @@ import pytest
 
 from local_cluster import catalogue, ports
 from local_cluster.errors import LocalClusterError
+from local_cluster.state import NodeKind
 
 
 @pytest.mark.parametrize(
@@ -33,10 +34,10 @@ def test_a_derived_port_lies_where_its_program_looks_for_it() -> None:
 
 def test_reserved_and_taken_ports_are_avoided() -> None:
     reserved = frozenset(range(20_000, 22_000))
-    chosen = ports.choose(catalogue.PORTS, reserved, {}, lambda port: port % 100 != 0, random.Random(1))
+    chosen = ports.choose(catalogue.ports(NodeKind.KWOK), reserved, {}, lambda port: port % 100 != 0, random.Random(1))
     assert not reserved & set(chosen.values())
     assert not any(port % 100 == 0 for port in chosen.values())
-    assert len(set(chosen.values())) == len(catalogue.PORTS)
+    assert len(set(chosen.values())) == len(catalogue.ports(NodeKind.KWOK))
 
 
 def test_no_free_port_is_said_in_a_sentence() -> None:

@@ -12,11 +12,14 @@ import local_cluster.state as kept
 from local_cluster import catalogue, control_plane, kube, node, ports, velero
 from local_cluster.layout import Layout
 from local_cluster.parts import Part, Site
+from local_cluster.real_node import kubelet, workloads
 from local_cluster.starter import in_waves
+from local_cluster.state import NodeKind
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
+@pytest.fixture(params=NodeKind)
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+    kind: NodeKind = request.param
     names = (
         "etcd",
         "kube-apiserver",
@@ -26,15 +29,21 @@ def site(tmp_path: Path) -> Site:
         "velero",
         "weed",
         "temporal",
+        "containerd",
+        "kubelet",
+        "local-path-provisioner",
     )
-    numbers = ports.arrange(catalogue.PORTS, catalogue.DERIVED_PORTS, 20_000)
-    return Site(Layout.of(tmp_path), kept.new(numbers), {name: Path("/bin") / name for name in names})
+    numbers = ports.arrange(catalogue.ports(kind), catalogue.DERIVED_PORTS, 20_000)
+    state = kept.new(numbers, kind, "10.200.7.0/24" if kind is NodeKind.REAL else "")
+    return Site(Layout.of(tmp_path), state, {name: Path("/bin") / name for name in names})
 
 
 def test_every_part_needs_parts_that_exist_and_ends_before_them(site: Site) -> None:
     parts = catalogue.parts(site)
     wave = {name: number for number, names in enumerate(catalogue.STOP_WAVES) for name in names}
-    assert set(parts) == set(wave) == set(catalogue.NAMES)
+    pods = set(workloads.NAMES) if site.state.node is NodeKind.REAL else set()
+    assert set(parts) | pods == set(catalogue.names(site.state.node))
+    assert set(wave) == {name for kind in NodeKind for name in catalogue.names(kind)}
     for part in parts.values():
         assert all(wave[part.name] < wave[need] for need in part.needs)
 
@@ -42,10 +51,14 @@ def test_every_part_needs_parts_that_exist_and_ends_before_them(site: Site) -> N
 def test_every_port_belongs_to_one_part_and_is_in_its_flags(site: Site) -> None:
     parts = catalogue.parts(site)
     claimed = [name for part in parts.values() for name in part.ports]
-    assert sorted(claimed) == sorted(catalogue.PORTS)
+    assert sorted(claimed) == sorted(catalogue.ports(site.state.node))
+    address = "10.200.7.1"
     for part in parts.values():
+        told = " ".join(part.argv)
+        if part.name == "kubelet":
+            told += json.dumps(kubelet.config(site.layout, address, site.port("kubelet-health")))
         for name in part.ports:
-            assert str(site.port(name)) in " ".join(part.argv)
+            assert str(site.port(name)) in told
 
 
 def test_no_secret_is_in_an_argv(site: Site) -> None:

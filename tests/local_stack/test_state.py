@@ -35,7 +35,7 @@ def test_an_unreadable_state_is_left_to_the_person(tmp_path: Path, text: str) ->
     layout = Layout.of(tmp_path)
     layout.state_file.write_text(text)
     with pytest.raises(LocalClusterError, match=r"cannot be read as the description of a local cluster"):
-        LocalCluster(tmp_path).up(fresh=True)
+        LocalCluster(tmp_path).up(node="kwok", fresh=True)
     assert layout.state_file.read_text() == text
 
 
@@ -43,7 +43,7 @@ def test_an_unreadable_state_is_left_to_the_person(tmp_path: Path, text: str) ->
 def test_a_foreign_folder_is_neither_used_nor_wiped(tmp_path: Path, fresh: bool) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(LocalClusterError, match=r"holds thesis.txt and is not the folder of a local cluster"):
-        LocalCluster(tmp_path).up(fresh=fresh)
+        LocalCluster(tmp_path).up(node="kwok", fresh=fresh)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -87,13 +87,13 @@ def test_a_wipe_is_announced_before_it_begins(tmp_path: Path, monkeypatch: pytes
 def test_a_path_too_long_for_unix_sockets_is_refused() -> None:
     long = "/tmp/" + "x" * LONGEST_STATE_DIR
     with pytest.raises(LocalClusterError, match=r"has a path of 85 bytes, .* shorter one with --state-dir"):
-        LocalCluster(long).up()
+        LocalCluster(long).up(node="kwok")
     assert not Path(long).exists()
 
 
 def test_a_folder_that_cannot_be_made_is_said() -> None:
     with pytest.raises(LocalClusterError, match=r"Cannot write /dev/null/x: .*; choose a folder that is yours"):
-        LocalCluster("/dev/null/x").up()
+        LocalCluster("/dev/null/x").up(node="kwok")
 
 
 def test_a_state_dir_is_one_however_it_is_written(tmp_path: Path) -> None:

@@ -28,11 +28,6 @@ class Heard(Silent):
         self.notes.append(text)
 
 
-@pytest.fixture
-def only_etcd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builder, "FAMILIES", (ETCD,))
-
-
 @pytest.fixture(scope="session")
 def go_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the packaged Go is installed once for all tests."""
@@ -47,17 +42,16 @@ def fake_go(folder: Path, version: str) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("only_etcd")
 def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
     heard = Heard()
     (tmp_path / ".build-killed").mkdir()
-    threads = [threading.Thread(target=builder.programs, args=(tmp_path, heard)) for _ in range(2)]
+    threads = [threading.Thread(target=builder.programs, args=(tmp_path, heard, (ETCD,))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len([note for note in heard.notes if note.endswith("first time) …")]) == 1
-    programs = builder.programs(tmp_path, heard)
+    programs = builder.programs(tmp_path, heard, (ETCD,))
     answer = subprocess.run([programs["etcd"], "--version"], capture_output=True, text=True, check=True)
     assert "etcd Version: 3.6" in answer.stdout
     assert not list(tmp_path.glob(".build-*"))
@@ -66,9 +60,8 @@ def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
 def test_a_killed_build_is_waited_for_and_then_finished(tmp_path: Path) -> None:
     """The compiler outlives its killed parent and keeps the lock; nothing half-built is ever taken."""
     script = (
-        "import sys; from pathlib import Path; from local_cluster import builder, progress\n"
-        "builder.FAMILIES = builder.FAMILIES[:1]\n"
-        "builder.programs(Path(sys.argv[1]), progress.Printed(sys.stdout))"
+        "import sys; from pathlib import Path; from local_cluster import builder, families, progress\n"
+        "builder.programs(Path(sys.argv[1]), progress.Printed(sys.stdout), families.FAMILIES[:1])"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
@@ -81,27 +74,24 @@ def test_a_killed_build_is_waited_for_and_then_finished(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".build-*"))
 
 
-@pytest.mark.usefixtures("only_etcd")
 def test_too_little_room_is_told_before_a_build(small_disk: Callable[[str], Path]) -> None:
     with pytest.raises(LocalClusterError, match=r"Keeping the built programs needs 600 MB free"):
-        builder.programs(small_disk("10m"), Silent())
+        builder.programs(small_disk("10m"), Silent(), (ETCD,))
 
 
-@pytest.mark.usefixtures("only_etcd")
 def test_a_disk_that_fills_up_during_a_build_is_named(
     small_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builder, "require_free_space", lambda *_: None)
     with pytest.raises(LocalClusterError, match=r"The disk of .* is full; free some space there"):
-        builder.programs(small_disk("10m"), Silent())
+        builder.programs(small_disk("10m"), Silent(), (ETCD,))
 
 
-@pytest.mark.usefixtures("only_etcd")
 def test_a_failed_download_says_that_it_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
     monkeypatch.setenv("GOPROXY", CLOSED)
     with pytest.raises(LocalClusterError, match=r"Downloading the Go modules of etcd failed; .* goes on where"):
-        builder.programs(tmp_path / "cache", Silent())
+        builder.programs(tmp_path / "cache", Silent(), (ETCD,))
 
 
 def test_a_cold_build_needs_more_room_than_a_repeated_one(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def cluster() -> Iterator[LocalCluster]:
     folder = Path(tempfile.mkdtemp(prefix="vlc-"))
     cluster = LocalCluster(folder)
     try:
-        cluster.up()
+        cluster.up(node="kwok")
         yield cluster
     finally:
         cluster.down()
