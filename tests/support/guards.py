@@ -42,8 +42,6 @@ class Guards:
     safety: list[list[BackupObservation | None]] = field(default_factory=list)
     """The phases of each safety backup."""
     replacement: Replacement = NONE_TO_REPLACE
-    is_held: bool = False
-    """What has to go does not."""
     made: list[str] = field(default_factory=list)
     """Safety backups, by name."""
     asked_because: list[str | None] = field(default_factory=list)

@@ -1,6 +1,5 @@
 """A Restore's safeguards as a script: stand-ins at the activity boundary, under the real activities' names."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -113,9 +112,6 @@ class ScriptedSafeguards:
     @activity.defn
     async def delete_replaced(self, request: DeleteRequest) -> OperationStatus:
         status, guards = await self._entered(request), self._guards
-        while guards.is_held:
-            activity.heartbeat()
-            await asyncio.sleep(0.1)
         guards.deleted.append(request.replacement)
         return status
 
