@@ -42,9 +42,9 @@ class OperationActivities:
     async def claim_operation(self, request: ClaimRequest) -> Claimed:
         """Make the Operation this run's own, and show the plan."""
         now = datetime.now(UTC)
-        status = await self._store.claim(request.ref, own_run(), lambda live: _first_status(live, request.steps, now))
-        operation = await self._store.current(request.ref)
-        spec = operation.spec
+        spec = (await self._store.current(request.ref)).spec
+        names = steps.applicable(request.steps, spec)
+        status = await self._store.claim(request.ref, own_run(), lambda live: _first_status(live, names, now))
         return Claimed(
             status=status,
             type=spec.type,

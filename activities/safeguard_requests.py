@@ -65,8 +65,6 @@ class Survey(ApiModel):
     status: OperationStatus
     holdings: Holdings
     is_wanted: bool
-    volumes_wanted: bool
-    """Whether their volumes must be in it: those that are to be replaced would be lost otherwise."""
 
 
 class SafetyRequest(DestinationRequest):
@@ -77,9 +75,13 @@ class SafetyRequest(DestinationRequest):
 
 
 class ReplacementRequest(DestinationRequest):
-    """What would have to go so that the volumes of this backup can come back."""
+    """What would have to go so that the volumes of this backup can come back.
+
+    `saved_as` is the safety backup, without whose copy no claim goes; None where there is none by somebody's wish.
+    """
 
     backup_name: str
+    saved_as: str | None = None
 
 
 class ReplacementAnswer(GateAnswer):

@@ -21,6 +21,7 @@ from operation_engine.domain import artefacts as parsed
 from operation_engine.domain import replacement
 from operation_engine.domain.admission import Answer, Gate, refuse
 from operation_engine.domain.replacement import Claim, Doomed, Replacement, User
+from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_parameters import ExistingVolumes
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
@@ -85,14 +86,8 @@ class WorkloadActivities:
         operation = await self._store.current(request.ref)
         listed = await asyncio.gather(*(self._count(kind, request.destination) for kind in _WORTH_SAVING))
         holdings = Holdings(counts={kind.plural: n for kind, n in zip(_WORTH_SAVING, listed, strict=True)})
-        parameters = operation.spec.parameters
-        return Survey(
-            status=status,
-            holdings=holdings,
-            is_wanted=wants_safety_backup(parameters.safety_backup, holdings),
-            volumes_wanted=parameters.existing_volumes == ExistingVolumes.REPLACE
-            and bool(holdings.counts[PVCS.plural]),
-        )
+        wanted = wants_safety_backup(operation.spec.parameters.safety_backup, holdings)
+        return Survey(status=status, holdings=holdings, is_wanted=wanted)
 
     @activity.defn
     async def plan_replacement(self, request: ReplacementRequest) -> ReplacementAnswer:
@@ -103,18 +98,10 @@ class WorkloadActivities:
             nothing = Gate(answer=Answer.PASS, message="Volumes that exist are kept as they are.")
             return ReplacementAnswer(status=status, gate=nothing, replacement=Replacement(gate=nothing))
         try:
-            volumes, contents = await self._saved(request.backup_name)
+            found = await self._plan(request, operation)
         except DownloadRefused as error:
             gate = refuse(Reason.BACKUP_NOT_USABLE, f"{error}: nobody can tell which volumes could come back.")
-            return ReplacementAnswer(status=status, gate=gate, replacement=Replacement(gate=gate))
-        found = replacement.plan(
-            request.source,
-            volumes,
-            contents,
-            operation.spec.parameters,
-            await self._claims(request.destination),
-            await self._users(request.destination),
-        )
+            found = Replacement(gate=gate)
         return ReplacementAnswer(status=status, gate=found.gate, replacement=found)
 
     @activity.defn
@@ -132,6 +119,19 @@ class WorkloadActivities:
     async def _count(self, resource: Resource, namespace: str) -> int:
         items = await self._api.list_metadata(resource, namespace)
         return sum(not is_default(resource.plural, item) for item in items)
+
+    async def _plan(self, request: ReplacementRequest, operation: Operation) -> Replacement:
+        """Raises DownloadRefused where the backup, or the safety backup, does not tell what it holds."""
+        volumes, contents = await self._saved(request.backup_name)
+        claims, users = await self._claims(request.destination), await self._users(request.destination)
+        planned = replacement.plan(request.source, volumes, contents, operation.spec.parameters, claims, users)
+        if request.saved_as is None or not planned.claims:
+            return planned
+        kept, _ = await self._saved(request.saved_as)
+        attempts = operation.status.attempts
+        restores, since = [a.velero_name for a in attempts if a.velero_name], attempts[0].started_at
+        own = [claim.name for claim in claims if claim.came_with(restores, since)]
+        return replacement.kept_safe(planned, request.destination, request.saved_as, kept, own)
 
     async def _saved(self, backup_name: str) -> tuple[Sequence[VolumeResult], Mapping[str, Sequence[str]]]:
         """The backup's volumes and its list. Raises DownloadRefused where they cannot be told."""

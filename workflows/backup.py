@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
+from workflows.approval import approval
 from workflows.attempts import Again, attempt_to_the_end
 from workflows.decisions import Decidable
 from workflows.following import BACKUP, follow
@@ -63,7 +64,9 @@ class BackupWorkflow(Decidable):
 async def _runbook(operation: OperationRun) -> OperationStatus:
     await operation.claim(list(BackupStep))
     await operation.admit(BackupStep.ADMIT)
-    # Approval and readiness are asked for here, and the namespace's lock is taken after them.
+    if steps.find_step(operation.status, BackupStep.APPROVE) is not None:
+        await approval(operation, BackupStep.APPROVE)
+    # Readiness is asked for here, and the namespace's lock is taken after it.
     location = await _storage_location(operation)
     return await attempt_to_the_end(operation, _Backup(operation, location))
 

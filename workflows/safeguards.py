@@ -80,8 +80,8 @@ class Safeguards:
             request = StepRequest(ref=self.operation.ref, report=self.operation.report())
             await self._call(NamespaceActivities.create_destination, request, "Make the destination")
         await self._suspend()
-        await self._safety_backup(skip_safety_backup)
-        await self._replace_volumes()
+        saved_as = await self._safety_backup(skip_safety_backup)
+        await self._replace_volumes(saved_as)
 
     async def resume(self, failure: str | None = None) -> str | None:
         """Put back what was suspended, whatever the end; what went wrong with that, or None. Never raises.
@@ -126,25 +126,29 @@ class Safeguards:
         busy = f" Flux was still at {', '.join(suspended.busy)}." if suspended.busy else ""
         operation.end(RestoreStep.SUSPEND, f"Suspended: {', '.join(suspended.releases)}.{busy}")
 
-    async def _safety_backup(self, skip: bool) -> None:
-        """A verified backup of the destination, once. Raises Stop: a person may retry, skip it, or abort."""
+    async def _safety_backup(self, skip: bool) -> str | None:
+        """A verified backup of the destination, once: its name, None where there is none by somebody's wish.
+
+        Raises Stop: a person may retry, skip it, or abort.
+        """
         operation, step = self.operation, RestoreStep.SAFETY
         operation.begin(step)
-        if self.saved_as is not None:
-            operation.end(step, f"Velero Backup {self.saved_as} was made before the first attempt.", StepState.SKIPPED)
-            return
         if skip:
             operation.end(step, "Skipped by a person's decision.", StepState.SKIPPED)
-            return
+            return None
+        if self.saved_as is not None:
+            operation.end(step, f"Velero Backup {self.saved_as} was made before anything changed.", StepState.SKIPPED)
+            return self.saved_as
         survey: Survey = await self._call(
             WorkloadActivities.survey_destination, self._about(), "See what the destination holds"
         )
         if not survey.is_wanted:
             why = "spec.parameters.safetyBackup is false." if not survey.holdings.is_empty else "Nothing could be lost."
             operation.end(step, f"The destination holds {survey.holdings}. {why}", StepState.SKIPPED)
-            return
+            return None
         self.saved_as = await self._saved()
         operation.end(step, f"Velero Backup {self.saved_as} holds what was there: {survey.holdings}.")
+        return self.saved_as
 
     async def _saved(self) -> str:
         """The name of the verified safety backup. Raises Stop; begun anew by itself where Velero restarted under it."""
@@ -200,11 +204,11 @@ class Safeguards:
             return ()
         return found
 
-    async def _replace_volumes(self) -> None:
+    async def _replace_volumes(self, saved_as: str | None) -> None:
         """`existingVolumes: Replace`: what is in the way of the backup's volumes goes. Raises Stop."""
         operation, step = self.operation, RestoreStep.REPLACE
         operation.begin(step)
-        asked = ReplacementRequest(**dict(self._about()), backup_name=self.backup_name)
+        asked = ReplacementRequest(**dict(self._about()), backup_name=self.backup_name, saved_as=saved_as)
         found: ReplacementAnswer = await self._call(
             WorkloadActivities.plan_replacement, asked, "See which volumes are in the way", READ_WITHIN
         )

@@ -6,10 +6,12 @@ workloads that use the claims are deleted with them, and come back from the same
 bring back is refused before anything is touched.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from operation_engine.domain.admission import PASS, Answer, Gate, refuse
+from operation_engine.domain.identity import VELERO_RESTORE_LABEL, label_value
 from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.operation_parameters import Parameters
 from operation_engine.domain.resources.reasons import Reason
@@ -46,6 +48,14 @@ class Claim(ApiModel):
     uid: str
     volume: str | None = None
     is_retained: bool = False
+    restored_by: str | None = None
+    """The Velero Restore that touched it last."""
+    created_at: datetime | None = None
+
+    def came_with(self, restores: Collection[str], since: datetime | None) -> bool:
+        """Whether one of these Restores made it: Velero labels what it merely updated, too, but that is older."""
+        is_young = self.created_at is not None and since is not None and self.created_at >= since
+        return is_young and self.restored_by in {label_value(name) for name in restores}
 
 
 class User(ApiModel):
@@ -131,6 +141,25 @@ def plan(
         pods=tuple(Doomed(kind=u.kind, name=u.name, uid=u.uid) for u in pods),
         claims=tuple(Doomed(kind="PersistentVolumeClaim", name=c.name, uid=c.uid) for c in going),
     )
+
+
+def kept_safe(
+    planned: Replacement, destination: str, saved_as: str, kept: Iterable[VolumeResult], own: Collection[str]
+) -> Replacement:
+    """The same plan, or a refusal where it would delete a claim that the safety backup has no data of.
+
+    `own` are claims that an earlier attempt brought: what is in those is in the backup that is restored.
+    """
+    safe = set(own) | {v.claim for v in kept if v.namespace == destination and v.succeeded and not v.skipped}
+    unsafe = [claim.name for claim in planned.claims if claim.name not in safe]
+    if not unsafe:
+        return planned
+    gate = refuse(
+        Reason.SAFETY_BACKUP_FAILED,
+        f"Nothing was touched: {_FIELD} would delete {', '.join(unsafe)}, and the safety backup {saved_as} does not "
+        "hold what is in there now. Make it readable to Velero and create a new Operation; or go on without one.",
+    )
+    return Replacement(gate=gate)
 
 
 def _users_of(names: set[str], users: Sequence[User]) -> tuple[list[User], list[User], list[tuple[User, Owner]]]:
@@ -266,6 +295,8 @@ def observe_claim(manifest: Mapping[str, Any], reclaim_policies: Mapping[str, st
         uid=manifest["metadata"]["uid"],
         volume=volume,
         is_retained=reclaim_policies.get(volume or "") == "Retain",
+        restored_by=(manifest["metadata"].get("labels") or {}).get(VELERO_RESTORE_LABEL),
+        created_at=manifest["metadata"].get("creationTimestamp"),
     )
 
 

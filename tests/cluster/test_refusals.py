@@ -57,7 +57,6 @@ REFUSED: dict[str, Refused] = {
     "dry-run": unsupported("spec.policy.dryRun is not built yet", policy={"dryRun": True}),
     "require-ready": unsupported("spec.policy.requireReady", policy={"requireReady": True}),
     "ttl-after-finished": unsupported("spec.policy.ttlAfterFinished", policy={"ttlAfterFinished": "1d"}),
-    "approval": unsupported("spec.approvals.required", approvals={"required": True}),
     "cancelled-at-birth": unsupported("spec.cancel", cancel=True),
     "other-namespace": Refused(
         "ValidationFailed",

@@ -16,6 +16,7 @@ from support.guards import (
     SPENT,
     UNAPPROVED,
     UNREADABLE,
+    UNSAFE,
     Guards,
 )
 from support.runs import Ended, Stage, backup, restore_parts
@@ -208,14 +209,19 @@ async def test_a_person_may_go_on_without_it(play: Stage) -> None:
     assert ended.steps["SafetyBackup"] == "Skipped"
 
 
-async def test_a_backup_without_the_volumes_that_would_be_deleted_is_none(play: Stage) -> None:
-    script = guarded(holdings=FULL, volumes_wanted=True, safety=[list(SAVED)], replacement=REPLACED)
-    script.contents = script.contents.model_copy(
-        update={"resources": {"v1/PersistentVolumeClaim": ("shop/data",)}, "volumes": ()}
-    )
-    ended = await play.restore(script, policy=AT_ONCE)
-    assert (ended.status.phase, ended.status.reason) == ("Failed", "SafetyBackupFailed")
-    assert script.guards.deleted == []
+async def test_volumes_that_the_safety_backup_lacks_stay_until_a_person_goes_on_without_it(play: Stage) -> None:
+    script = guarded(holdings=FULL, safety=[list(SAVED)], replacement=UNSAFE)
+    manifest = backup(**restore_parts())
+    with play.environment.with_time_skipping_disabled():
+        handle = await play.start(script, manifest)
+        await until(play, manifest, "AwaitingDecision", 1)
+        script.guards.replacement = REPLACED
+        await handle.execute_update("retry", {"attempt": 1, "skip": "SafetyBackup"}, result_type=str)
+        ended = await play.ended(handle, manifest)
+    assert ended.status.phase == "Succeeded"
+    assert ended.status.attempts[0].reason == "SafetyBackupFailed"
+    assert script.guards.saved_as == [script.guards.made[0], None]
+    assert script.guards.deleted == [REPLACED]
 
 
 async def test_volumes_make_room_after_the_backup_and_before_the_restore(play: Stage) -> None:
@@ -244,3 +250,24 @@ async def test_what_was_approved_once_holds_for_the_next_attempt(play: Stage) ->
     ended = await decided(play, script, {"attempt": 1})
     assert ended.status.phase == "Succeeded"
     assert ended.status.approval == APPROVAL
+
+
+async def test_a_backup_that_asks_for_an_approval_waits_for_it(play: Stage) -> None:
+    script = Script(guards=Guards(approvals=[UNAPPROVED, UNAPPROVED, APPROVED]))
+    manifest = backup(approvals={"required": True})
+    with play.environment.with_time_skipping_disabled():
+        handle = await play.start(script, manifest)
+        await until(play, manifest, "AwaitingApproval")
+        assert script.created == []
+        await handle.signal("spec_changed")
+        ended = await play.ended(handle, manifest)
+    assert ended.status.phase == "Succeeded"
+    assert ended.status.approval == APPROVAL
+    assert ended.steps["AwaitApproval"] == "Succeeded"
+
+
+async def test_a_backup_that_asks_for_none_does_not_speak_of_it(play: Stage) -> None:
+    script = Script()
+    ended = await play.run(script)
+    assert "AwaitApproval" not in ended.steps
+    assert "check_approval" not in script.calls

@@ -24,6 +24,7 @@ REPLACED = Replacement(
     workloads=(Doomed(kind="Deployment", name="web", uid="w"),),
     claims=(Doomed(kind="PersistentVolumeClaim", name="data", uid="c"),),
 )
+UNSAFE = Replacement(gate=refuse(Reason.SAFETY_BACKUP_FAILED, "Nothing was touched: data is not in the safety backup."))
 RETAINED = Replacement(gate=refuse(Reason.VALIDATION_FAILED, "spec.parameters.existingVolumes: Replace would delete …"))
 
 
@@ -38,7 +39,6 @@ class Guards:
     releases: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     holdings: Holdings = field(default_factory=Holdings)
-    volumes_wanted: bool = False
     safety: list[list[BackupObservation | None]] = field(default_factory=list)
     """The phases of each safety backup."""
     replacement: Replacement = NONE_TO_REPLACE
@@ -47,5 +47,7 @@ class Guards:
     asked_because: list[str | None] = field(default_factory=list)
     suspended: list[str] = field(default_factory=list)
     """`suspend` and `resume`, as they were called."""
+    saved_as: list[str | None] = field(default_factory=list)
+    """The safety backup that what has to go is said to be in, for each attempt."""
     deleted: list[Replacement] = field(default_factory=list)
     """What had to go, once for each time that all of it was gone."""

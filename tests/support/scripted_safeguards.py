@@ -101,12 +101,13 @@ class ScriptedSafeguards:
             status=status,
             holdings=guards.holdings,
             is_wanted=safety.wants_safety_backup(None, guards.holdings),
-            volumes_wanted=guards.volumes_wanted,
         )
 
     @activity.defn
     async def plan_replacement(self, request: ReplacementRequest) -> ReplacementAnswer:
-        status, found = await self._entered(request), self._guards.replacement
+        status, guards = await self._entered(request), self._guards
+        guards.saved_as.append(request.saved_as)
+        found = guards.replacement
         return ReplacementAnswer(status=status, gate=found.gate, replacement=found)
 
     @activity.defn

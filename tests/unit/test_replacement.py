@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from support.values import NOW, later
 
 from operation_engine.domain import replacement
 from operation_engine.domain.admission import Answer
@@ -151,6 +152,41 @@ def test_what_could_not_come_back_is_refused_before_anything_is_touched(case: st
 )
 def test_a_selection_that_brings_all_of_it_back_is_fine(parameters: dict[str, Any]) -> None:
     assert plan(**parameters).gate.answer == Answer.PASS
+
+
+def test_a_claim_goes_only_with_a_copy_in_the_safety_backup() -> None:
+    planned = plan()
+    kept = (volume("data"), volume("rows-db-0"))
+    assert replacement.kept_safe(planned, "shop", "safety-1", kept, ()) == planned
+    refused = replacement.kept_safe(planned, "shop", "safety-1", (volume("data"),), ())
+    assert (refused.gate.answer, refused.gate.reason) == (Answer.REFUSE, Reason.SAFETY_BACKUP_FAILED)
+    assert "would delete rows-db-0, and the safety backup safety-1 does not" in refused.gate.message
+    assert (refused.workloads, refused.pods, refused.claims) == ((), (), ())
+    elsewhere = tuple(v.model_copy(update={"namespace": "till"}) for v in kept)
+    assert replacement.kept_safe(planned, "shop", "safety-1", elsewhere, ()).gate.answer == Answer.REFUSE
+    skipped = tuple(v.model_copy(update={"skipped": True}) for v in kept)
+    assert replacement.kept_safe(planned, "shop", "safety-1", skipped, ()).gate.answer == Answer.REFUSE
+
+
+def test_what_an_earlier_attempt_brought_needs_no_copy() -> None:
+    planned = plan()
+    assert replacement.kept_safe(planned, "shop", "safety-1", (volume("data"),), ["rows-db-0"]) == planned
+
+
+@pytest.mark.parametrize(
+    ("restored_by", "created_at", "own"),
+    [
+        ("main-1", NOW, True),
+        ("main-1", later(-1), False),
+        ("another", NOW, False),
+        (None, NOW, False),
+        ("main-1", None, False),
+    ],
+)
+def test_a_claim_that_velero_merely_labelled_is_not_an_attempt_s_own(
+    restored_by: str | None, created_at: Any, own: bool
+) -> None:
+    assert claim("data", restored_by=restored_by, created_at=created_at).came_with(["main-1"], NOW) == own
 
 
 @pytest.mark.parametrize(
