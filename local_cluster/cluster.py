@@ -312,11 +312,10 @@ class LocalCluster:
         machine.clear(self.layout)
 
     def _end_parts(self, names: tuple[str, ...]) -> None:
-        """What holds containers is not asked: it would wait for them."""
-        if set(names) <= set(machine.HOLDERS):
-            processes.kill(self.layout, names)
-        else:
-            processes.end(self.layout, names, STOP_SECONDS)
+        """Containers end before any part does: the API server would wait for those that are its clients."""
+        if set(names) & set(catalogue.ALL_NAMES):
+            machine.end(self.layout)
+        processes.end(self.layout, names, STOP_SECONDS)
 
     def _stop(self, name: str) -> None:
         if self._is_pod(name):

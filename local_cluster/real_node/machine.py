@@ -15,9 +15,8 @@ from local_cluster.layout import Layout
 from local_cluster.parts import Site
 from local_cluster.real_node import cgroups, network
 
-# Ended with the node whatever they do: a shim waits for its containers, and these are killed next.
-HOLDERS = ("containerd", "node-space")
-INSIDE = ("kubelet", *HOLDERS)
+# Not asked but killed: a shim would wait for its containers, and the kubelet would start others.
+INSIDE = ("kubelet", "containerd", "node-space")
 
 _PROGRAMS = {
     "runc": "runc",
@@ -99,11 +98,16 @@ def furnished(layout: Layout) -> bool:
     return cgroups.complete(layout.machine_name) and network.exists(layout.machine_name)
 
 
+def end(layout: Layout) -> None:
+    """End every process of the node and of its pods."""
+    processes.kill(layout, INSIDE)
+    cgroups.kill(layout.machine_name)
+
+
 def clear(layout: Layout) -> None:
     """End every process of the node and of its pods, and remove all it has put on this machine."""
     name = layout.machine_name
-    processes.kill(layout, INSIDE)
-    cgroups.kill(name)
+    end(layout)
     if os.geteuid() == 0:
         network.remove(name)
     cgroups.remove(name)
