@@ -17,7 +17,8 @@ NODES: Mapping[NodeKind, Node] = {NodeKind.KWOK: KwokNode(), NodeKind.REAL: Real
 # In this order a part ends before what it needs. Static, so that `down` works without programs or state.
 STOP_WAVES = (
     ("velero", "node-agent", "kwok", "kubelet", "local-path-provisioner", "kube-scheduler", "kube-controller-manager"),
-    ("containerd", "node-space"),
+    ("containerd",),
+    ("node-space",),
     ("kube-apiserver", "temporal"),
     ("etcd", "seaweedfs"),
 )

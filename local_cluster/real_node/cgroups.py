@@ -53,6 +53,7 @@ def create(name: str) -> None:
     for hierarchy in mounted(_MOUNTS.read_text()):
         folder = hierarchy / name
         try:
+            enable(hierarchy)
             folder.mkdir(exist_ok=True)
             _inherit(hierarchy, folder)
         except OSError as error:
@@ -60,6 +61,16 @@ def create(name: str) -> None:
                 f"Cannot make the cgroup {folder}: {error.strerror}; a real node needs cgroups that are yours to "
                 "change, or choose `--node kwok`."
             ) from error
+
+
+def enable(hierarchy: Path) -> None:
+    """Have version 2 hand the controllers on to its children; most machines do, and what is enabled stays so."""
+    handed_on, offered = hierarchy / "cgroup.subtree_control", hierarchy / "cgroup.controllers"
+    if not offered.exists():
+        return
+    wanted = set(offered.read_text().split()) & set(NEEDED) - set(handed_on.read_text().split())
+    if wanted:
+        handed_on.write_text(" ".join(f"+{name}" for name in sorted(wanted)))
 
 
 def _inherit(parent: Path, child: Path) -> None:

@@ -97,6 +97,19 @@ def test_cgroup_controllers_are_found_in_both_versions() -> None:
     assert cgroups.missing("", frozenset()) == list(cgroups.NEEDED)
 
 
+@pytest.mark.parametrize(
+    ("offered", "handed_on", "written"),
+    [("cpuset cpu io memory pids", "memory pids", "+cpu +cpuset"), ("cpu io", "cpu", "cpu"), ("", "", "")],
+)
+def test_version_2_hands_on_the_controllers_that_it_offers(
+    tmp_path: Path, offered: str, handed_on: str, written: str
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text(offered)
+    (tmp_path / "cgroup.subtree_control").write_text(handed_on)
+    cgroups.enable(tmp_path)
+    assert (tmp_path / "cgroup.subtree_control").read_text() == written
+
+
 def test_images_are_listed_with_their_digests() -> None:
     table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\nvop.local/a:1 application/x sha256:1 2 MiB linux/amd64 -\n\n"
     assert containerd.listed(table) == {"vop.local/a:1": "sha256:1"}
