@@ -73,8 +73,7 @@ class LocalCluster:
             site = Site(self.layout, self._kept_state(kind, new_ports), self._programs(kind))
             self._furnish(site)
             self._end_former()
-            if kind is NodeKind.REAL:
-                machine.mend(site)
+            machine.mend(site) if kind is NodeKind.REAL else machine.clear(self.layout)
             starter = Starter(site, self._progress)
             starter.start_all(catalogue.parts(site))
             write_kubeconfig(self.layout.kubeconfig("admin"), site.kube("admin"), "admin")
@@ -270,7 +269,8 @@ class LocalCluster:
     def _node_kind(self, named: str, fresh: bool) -> NodeKind:
         """Decided before anything is wiped: a fresh cluster is like the old one, unless told otherwise."""
         state = kept.load(self.layout)
-        known = state.node if state and not (fresh and named != choices.AUTO) else None
+        emptied = fresh or (state is not None and state.phase is Phase.WIPING)
+        known = state.node if state and not (emptied and named != choices.AUTO) else None
         kind, why = choices.node_kind(named, known, lambda: machine.obstacles(self.layout.root))
         self._progress.note(f"node: {why}")
         return kind

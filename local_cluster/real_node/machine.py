@@ -78,7 +78,7 @@ def prepare(site: Site) -> None:
 
 
 def mend(site: Site) -> None:
-    """Before the parts start: have what they need, or end them where it went away below them."""
+    """Before the parts start: have what they need, or end them where it went away beneath them."""
     network.require_free(IPv4Network(site.state.pod_range), site.layout.machine_name)
     if furnished(site.layout):
         furnish(site)

@@ -147,6 +147,14 @@ def test_a_cluster_of_another_kind_is_left_as_it_is(folder: Path) -> None:
     assert not (layout.root / "data").exists()
 
 
+def test_a_wipe_that_was_killed_may_go_on_to_the_other_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout.of(folder)
+    kept.save(layout, kept.new({"etcd": 1}).model_copy(update={"phase": kept.Phase.WIPING}))
+    monkeypatch.setattr(machine, "obstacles", lambda _: [WHY])
+    with pytest.raises(LocalClusterError, match=r"A real node cannot run here: you are not root"):
+        LocalCluster(folder).up(node="real")
+
+
 @pytest.fixture
 def foreign_route() -> Iterator[IPv4Network]:
     """Somebody's VPN; the address belongs to nobody, and nothing is sent there."""
