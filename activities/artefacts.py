@@ -8,8 +8,10 @@ import asyncio
 import gzip
 import io
 import json
+import tarfile
 import uuid
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -65,6 +67,21 @@ class Artefacts:
         packed = await self._fetch(url)
         return None if packed is None else await asyncio.to_thread(_parse, packed)
 
+    async def read_text(self, kind: str, backup: str, location: StorageLocation | None) -> str:
+        """The artefact `kind` as text, empty where there is none. Raises Unavailable, DownloadRefused."""
+        packed = await self._fetch(await self._url(kind, backup, location))
+        return "" if packed is None else await asyncio.to_thread(lambda: _unpacked(packed).decode(errors="replace"))
+
+    async def read_archive(
+        self, kind: str, backup: str, location: StorageLocation | None, wanted: Callable[[str], bool]
+    ) -> Sequence[Any] | None:
+        """The JSON files of the archive `kind` whose path is wanted; None where they are too large to be read.
+
+        Raises Unavailable, and DownloadRefused for what is no archive.
+        """
+        packed = await self._fetch(await self._url(kind, backup, location))
+        return await asyncio.to_thread(_members, packed or b"", wanted)
+
     async def size(self, kind: str, backup: str, location: StorageLocation | None) -> int | None:
         """Bytes of the artefact in the bucket, without fetching it; None where there is none."""
         url = await self._url(kind, backup, location)
@@ -73,7 +90,7 @@ class Artefacts:
                 return None
             _check(response)
             total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            return int(total) if total.isdigit() else None
+            return int(total) if total.isdigit() else response.content_length or 0
 
     async def _url(self, kind: str, backup: str, location: StorageLocation | None) -> str:
         name = f"{backup[:200]}-{uuid.uuid4().hex[:12]}"
@@ -159,9 +176,31 @@ def _port(url: SplitResult) -> int | None:
 
 
 def _parse(packed: bytes) -> Any:
+    return json.loads(_unpacked(packed))
+
+
+def _unpacked(packed: bytes) -> bytes:
     if packed[:2] == b"\x1f\x8b":
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
             packed = file.read(MAX_UNPACKED + 1)
         if len(packed) > MAX_UNPACKED:
             raise DownloadRefused("the artefact is too large to be read")
-    return json.loads(packed)
+    return packed
+
+
+def _members(packed: bytes, wanted: Callable[[str], bool]) -> Sequence[Any] | None:
+    """Read as a stream: only what is wanted is ever kept unpacked."""
+    found: list[Any] = []
+    size = 0
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r|gz") as archive:
+            for member in archive:
+                file = archive.extractfile(member) if wanted(member.name) else None
+                if file is not None:
+                    size += member.size
+                    if size > MAX_UNPACKED:
+                        return None
+                    found.append(json.load(file))
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
+        raise DownloadRefused(f"the archive of objects is damaged ({error})") from error
+    return found

@@ -50,7 +50,6 @@ class OperationActivities:
             target=spec.target_ref.name,
             partial_failure=spec.policy.partial_failure or PartialFailure.FAIL,
             clocks=_clocks(spec),
-            volumes_wanted=_volumes_wanted(spec),
         )
 
     @activity.defn
@@ -105,9 +104,3 @@ def _clocks(spec: OperationSpec) -> Clocks | None:
         return clocks_of(spec)
     except ValueError:
         return None
-
-
-def _volumes_wanted(spec: OperationSpec) -> bool:
-    """Whether the Operation asks for volume data in so many words; Velero's own defaults are Velero's business."""
-    p = spec.parameters
-    return bool(p.snapshot_volumes or p.snapshot_move_data or p.default_volumes_to_fs_backup)

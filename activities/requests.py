@@ -29,7 +29,6 @@ class Claimed(ApiModel):
     partial_failure: PartialFailure
     clocks: Clocks | None = None
     """None where a duration does not parse; admission says which."""
-    volumes_wanted: bool
 
 
 class StepRequest(ApiModel):
@@ -81,7 +80,6 @@ class VerifyRequest(StepRequest):
     """Check that the bucket holds what this Backup claims."""
 
     observation: BackupObservation
-    volumes_wanted: bool
 
 
 class Verified(ApiModel):
@@ -91,6 +89,8 @@ class Verified(ApiModel):
     verdict: Verdict
     item_count: int
     size_bytes: int | None = None
+    volume_count: int = 0
+    volume_bytes: int = 0
     problems: tuple[str, ...] = ()
 
 

@@ -5,7 +5,7 @@ Called by BackupWorkflow. All waits here are fed by the worker's shared watches:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +14,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.artefacts import Artefacts, Download, DownloadRefused
+from activities.evidence import TOO_LARGE, Evidence
 from activities.operations import own_run
 from activities.requests import (
     HEARTBEAT_EVERY,
@@ -26,6 +27,7 @@ from activities.requests import (
     Verified,
     VerifyRequest,
 )
+from activities.transfers import Transfers
 from operation_engine.domain import artefacts as parsed
 from operation_engine.domain import attempts, identity, lifecycle, progress
 from operation_engine.domain.admission import Answer, Gate, wait
@@ -35,6 +37,7 @@ from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
+from operation_engine.domain.transfers import Transfer
 from operation_engine.domain.velero import (
     BackupObservation,
     Marks,
@@ -69,6 +72,7 @@ class VeleroWatches:
     backups: Reflector[BackupObservation]
     downloads: Reflector[Download]
     locations: Reflector[StorageLocation]
+    transfers: Transfers
 
 
 class VeleroActivities:
@@ -85,7 +89,8 @@ class VeleroActivities:
         cluster_id: str,
         storage_locations: Mapping[str, Sequence[str]],
     ) -> None:
-        self._api, self._store, self._watches, self._artefacts = api, store, watches, artefacts
+        self._api, self._store, self._watches = api, store, watches
+        self._evidence = Evidence(artefacts, watches.locations, velero_namespace)
         self._namespace, self._cluster_id = velero_namespace, cluster_id
         self._storage_locations = storage_locations
 
@@ -139,38 +144,38 @@ class VeleroActivities:
             status = await self._store.write(request.ref, own, request.report)
         seen = request.seen.phase if request.seen else None
         shown = _Pace(WRITE_PROGRESS_EVERY_S)
-        async for observation, silent in self._observations(request.name):
+        async for observation, moved, silent in self._observations(request.name):
             if observation is None or observation.phase != seen:
                 return Followed(status=status, observation=observation)
-            wanted = _with_progress(status, observation, silent)
+            wanted = _with_progress(status, observation, moved, silent)
             if (wanted != status or not is_written) and shown.due():
                 status, is_written = await self._tell_numbers(request, wanted), True
         raise AssertionError("a watch does not end")
 
     @activity.defn
     async def explain_backup(self, observation: BackupObservation) -> tuple[str, ...]:
-        """Velero's own errors and warnings of a Backup, errors first."""
-        try:
-            return parsed.bounded_warnings(parsed.problems(await self._read("BackupResults", observation)))
-        except DownloadRefused as error:
-            return (str(error),)
+        """What failed hooks printed, then Velero's own errors and warnings of a Backup."""
+        return await self._evidence.problems(observation)
+
+    @activity.defn
+    async def explain_volumes(self, observation: BackupObservation) -> tuple[str, ...]:
+        """Volumes that a Backup was asked for and does not hold, each with the cause; none where nobody can say."""
+        with suppress(DownloadRefused):
+            contents = await self._evidence.contents(observation)
+            if contents.volumes is not None:
+                return parsed.bounded_warnings(contents.counted(observation.volumes).missing)
+        return ()
 
     @activity.defn
     async def verify_backup(self, request: VerifyRequest) -> Verified:
         """Check that the bucket holds what the Backup claims."""
         status = await self._store.write(request.ref, own_run(), request.report)
         try:
-            contents = await self._contents(request.observation)
+            contents = await self._evidence.contents(request.observation)
         except DownloadRefused as error:
             verdict = Verdict(outcome=Outcome.FAILED, reason=Reason.VERIFICATION_FAILED, message=f"{error}.")
             return Verified(status=status, verdict=verdict, item_count=0)
-        return Verified(
-            status=status,
-            verdict=contents_verdict(request.observation, contents, request.volumes_wanted),
-            item_count=contents.item_count,
-            size_bytes=contents.size_bytes,
-            problems=parsed.bounded_warnings(contents.problems),
-        )
+        return verified(status, request.observation, contents)
 
     async def _tell_numbers(self, request: StepRequest, wanted: OperationStatus) -> OperationStatus:
         """The status with what moved since the report that this step entered with."""
@@ -223,17 +228,24 @@ class VeleroActivities:
             if not is_ours(found.labels, manifest["metadata"]["labels"]):
                 raise Refused(f"A Velero Backup {name} exists that this engine did not make.") from error
 
-    async def _observations(self, name: str) -> AsyncIterator[tuple[BackupObservation | None, float]]:
-        """The Backup now, and again whenever it changed or a heartbeat is due; with the seconds of its silence."""
+    async def _observations(
+        self, name: str
+    ) -> AsyncIterator[tuple[BackupObservation | None, tuple[Transfer, ...], float]]:
+        """The Backup and its transfers now, and again whenever they changed or a heartbeat is due.
+
+        With the seconds of their silence.
+        """
         key, last, changed_at = (self._namespace, name), None, time.monotonic()
         while True:
             held = self._watches.backups.index.get(key)
             observation = held or await self._ask(name)
-            if observation != last:
-                last, changed_at = observation, time.monotonic()
-            yield observation, time.monotonic() - changed_at
+            moved = self._watches.transfers.of(observation.uid) if observation else ()
+            if (observation, moved) != last:
+                last, changed_at = (observation, moved), time.monotonic()
+            yield observation, moved, time.monotonic() - changed_at
             activity.heartbeat(observation.phase if observation else None)
-            if self._watches.backups.index.get(key) == held:
+            uid = observation.uid if observation else ""
+            if self._watches.backups.index.get(key) == held and self._watches.transfers.of(uid) == moved:
                 await self._watches.backups.changed(key, HEARTBEAT_EVERY.total_seconds())
 
     async def _ask(self, name: str) -> BackupObservation | None:
@@ -242,25 +254,6 @@ class VeleroActivities:
             return observe_backup(await self._api.get(BACKUPS, name, self._namespace))
         except NotFound:
             return None
-
-    async def _contents(self, observation: BackupObservation) -> BackupContents:
-        listed, size, results = await asyncio.gather(
-            self._read("BackupResourceList", observation),
-            self._artefacts.size("BackupContents", observation.name, self._location(observation)),
-            self._read("BackupResults", observation) if observation.errors or observation.warnings else _nothing(),
-        )
-        resources = None if listed is None else parsed.resource_list(listed)
-        contents = BackupContents(resources=resources, size_bytes=size, problems=parsed.problems(results))
-        if not contents.holds_claims:
-            return contents
-        infos = await self._read("BackupVolumeInfos", observation)
-        return contents.model_copy(update={"volumes": None if infos is None else parsed.volumes(infos)})
-
-    def _read(self, kind: str, observation: BackupObservation) -> Awaitable[Any | None]:
-        return self._artefacts.read_json(kind, observation.name, self._location(observation))
-
-    def _location(self, observation: BackupObservation) -> StorageLocation | None:
-        return self._watches.locations.index.get((self._namespace, observation.storage_location or ""))
 
 
 class _Pace:
@@ -277,7 +270,9 @@ class _Pace:
         return True
 
 
-def _with_progress(status: OperationStatus, observation: BackupObservation, silent_s: float) -> OperationStatus:
+def _with_progress(
+    status: OperationStatus, observation: BackupObservation, moved: Sequence[Transfer], silent_s: float
+) -> OperationStatus:
     """The status with what the Backup says of its work; a long silence is told, an unknown phase too."""
     message = f"Velero Backup {observation.name} is {observation.phase or 'New'}."
     if not observation.known_phase:
@@ -285,8 +280,22 @@ def _with_progress(status: OperationStatus, observation: BackupObservation, sile
     if silent_s >= SILENT_AFTER_S:
         minutes = timedelta(seconds=silent_s) // timedelta(minutes=5) * 5
         message += f" Nothing has changed for {minutes} minutes: is Velero running? Its log tells."
-    return status.model_copy(update={"progress": progress.advance(status.progress, observation), "message": message})
+    advanced = progress.advance(status.progress, observation, moved)
+    return status.model_copy(update={"progress": advanced, "message": message})
 
 
-async def _nothing() -> None:
-    return None
+def verified(status: OperationStatus, observation: BackupObservation, contents: BackupContents) -> Verified:
+    """The answer of `verify_backup`: the verdict on the contents, their counts, and what a person should hear of."""
+    count = contents.counted(observation.volumes)
+    missing = tuple(f"Not in the backup: {volume}" for volume in count.missing)
+    lost = tuple(f"Pod {pod} is listed and not in the backup: its hook failed." for pod in contents.pods_not_held)
+    unread = (TOO_LARGE,) if contents.holds_volumes and contents.held is None else ()
+    return Verified(
+        status=status,
+        verdict=contents_verdict(observation, contents),
+        item_count=contents.item_count,
+        size_bytes=contents.size_bytes,
+        volume_count=count.taken,
+        volume_bytes=count.size_bytes,
+        problems=parsed.bounded_warnings((*missing, *count.left_out, *lost, *unread, *contents.problems)),
+    )

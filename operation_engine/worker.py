@@ -13,6 +13,7 @@ from temporalio.worker import Worker
 from activities.artefacts import Artefacts, observe_download
 from activities.failures import Failures
 from activities.operations import OperationActivities
+from activities.transfers import backup_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from operation_engine.domain import identity
 from operation_engine.domain.velero import observe_backup, observe_storage_location
@@ -29,7 +30,7 @@ from operation_engine.runtime.kubernetes import (
 )
 from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.temporal import Runs, missing_search_attributes
-from operation_engine.runtime.watching import Reflector, watch_checks
+from operation_engine.runtime.watching import Reflector, watch_checks, watch_metric
 from workflows.backup import BackupWorkflow
 from workflows.unsupported import UnsupportedWorkflow
 
@@ -62,6 +63,7 @@ class WorkerParts:
             v.check_storage_location,
             v.create_backup,
             v.explain_backup,
+            v.explain_volumes,
             v.verify_backup,
         ]
 
@@ -110,7 +112,7 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
     cluster = settings.cluster_id or await cluster_id_patiently(api)
     labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
     watches = _watches(api, settings.velero_namespace, labels)
-    for watch in (watches.backups, watches.downloads, watches.locations):
+    for watch in (watches.backups, watches.downloads, watches.locations, watches.transfers):
         await stack.enter_async_context(watch.running())
     session = await stack.enter_async_context(aiohttp.ClientSession())
     announcer = Announcer(EventWriter(api))
@@ -133,10 +135,12 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
 
 def _watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> VeleroWatches:
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    backups = Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector)
     return VeleroWatches(
-        backups=Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector),
+        backups=backups,
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=namespace, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=namespace),
+        transfers=backup_transfers(api, namespace, backups),
     )
 
 
@@ -144,6 +148,8 @@ def _watch_health(watches: VeleroWatches, health: Health) -> None:
     watch_checks(health, "backups", watches.backups)
     watch_checks(health, "downloadrequests", watches.downloads)
     watch_checks(health, "backupstoragelocations", watches.locations)
+    for name, watch in watches.transfers.watches.items():
+        watch_metric(name, watch)
 
 
 async def _check_set_up(client: Client) -> None:

@@ -39,7 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.resources.reasons import Reason
     from operation_engine.domain.steps import BackupStep
     from operation_engine.domain.velero import BackupObservation
-    from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict
+    from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict, volumes_verdict
 
 ATTEMPT_STEPS = (BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
 AUTOMATIC_ATTEMPTS = {Reason.STORAGE_LOCATION_UNAVAILABLE: 3}
@@ -127,9 +127,27 @@ class _Backup:
         self.operation.begin(BackupStep.FOLLOW)
         observation = await self._follow()
         problems: tuple[str, ...] = ()
-        if observation is not None and observation.errors:
+        if observation is not None and (observation.errors or observation.hooks_failed):
             problems = await self._problems(observation)
-        return ended_verdict(observation, self.operation.facts.partial_failure, problems), observation
+            self._warn(problems)
+        verdict = ended_verdict(observation, self.operation.facts.partial_failure, problems)
+        if observation is None or verdict.reason != Reason.VELERO_BACKUP_PARTIALLY_FAILED:
+            return verdict, observation
+        return volumes_verdict(verdict, observation, await self._missing_volumes(observation)), observation
+
+    async def _missing_volumes(self, observation: BackupObservation) -> tuple[str, ...]:
+        """Which volumes a failure cost, where it can be read; a run that began before this was asked goes without."""
+        if not workflow.patched("explain-volumes"):
+            return ()
+        with suppress(TimedOut):
+            missing: tuple[str, ...] = await self.operation.call(
+                VeleroActivities.explain_volumes,
+                observation,
+                summary="Read which volumes are missing",
+                within=EXPLAIN_WITHIN,
+            )
+            return missing
+        return ()
 
     async def _problems(self, observation: BackupObservation) -> tuple[str, ...]:
         """Velero's own words, where they can be had: a verdict does not hang on them."""
@@ -203,13 +221,15 @@ class _Backup:
         verified = await self._verify(observation)
         if verified.verdict.outcome != Outcome.PASSED:
             self._set_verified(False, verified.verdict)
+            self._warn(verified.problems)
             raise Stop(verified.verdict.reason, verified.verdict.message)
         self._set_verified(True, verified.verdict)
+        self._warn(verified.problems)
         operation.end(BackupStep.VERIFY, verified.verdict.message)
         operation.next = operation.next.model_copy(
             update={
                 "outputs": self._outputs(observation, verified),
-                "progress": progress.complete(operation.next.progress, verified.item_count),
+                "progress": progress.complete(operation.next.progress, verified.item_count, verified.volume_bytes),
             }
         )
         message = f"Velero Backup {self.name}: {verified.verdict.message}"
@@ -224,7 +244,6 @@ class _Backup:
             ref=operation.ref,
             report=operation.report(),
             observation=observation,
-            volumes_wanted=operation.facts.volumes_wanted,
         )
         try:
             verified: Verified = await operation.call(
@@ -242,14 +261,21 @@ class _Backup:
         operation = self.operation
         operation.next = lifecycle.verified(operation.next, holds, verdict.reason, verdict.message, operation.now())
 
+    def _warn(self, problems: tuple[str, ...]) -> None:
+        before = self.operation.next.outputs or Outputs()
+        warnings = bounded_warnings(tuple(dict.fromkeys((*before.warnings, *problems))))
+        outputs = before.model_copy(update={"warnings": warnings})
+        self.operation.next = self.operation.next.model_copy(update={"outputs": outputs})
+
     def _outputs(self, observation: BackupObservation, verified: Verified) -> Outputs:
         before = self.operation.next.outputs or Outputs()
         return before.model_copy(
             update={
                 "backup_item_count": str(verified.item_count),
                 "backup_size_bytes": str(verified.size_bytes) if verified.size_bytes is not None else None,
+                "volume_count": str(verified.volume_count),
+                "volume_bytes": str(verified.volume_bytes),
                 "expires_at": _rfc3339(observation.expiration),
-                "warnings": bounded_warnings((*before.warnings, *verified.problems)),
             }
         )
 

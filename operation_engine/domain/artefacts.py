@@ -1,13 +1,16 @@
 """Velero's artefacts in the bucket, as values: pure parsers, lenient to what a newer Velero adds."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from operation_engine.domain.lifecycle import bounded
-from operation_engine.domain.verdicts import VolumeResult
+from operation_engine.domain.volumes import OPT_IN, OPT_OUT, HeldObjects, Mount, VolumeResult
 
 MAX_PROBLEMS = 20
 MAX_PROBLEM = 256
+_MORE = re.compile(r"and (\d+) more")
+HELD_KINDS = ("pods", "persistentvolumeclaims", "persistentvolumes")
 
 
 def resource_list(content: Any) -> Mapping[str, tuple[str, ...]]:
@@ -38,22 +41,69 @@ def volumes(content: Any) -> tuple[VolumeResult, ...]:
 
 
 def _volume(info: Mapping[str, Any]) -> VolumeResult:
-    method = info.get("backupMethod") or ""
-    detail: Mapping[str, Any] = info.get("pvbInfo") or info.get("snapshotDataMovementInfo") or {}
+    """Velero 1.18 (internal/volume): only what ended well is `succeeded`; a result may be missing altogether."""
+    pod: Mapping[str, Any] = info.get("pvbInfo") or {}
+    moved: Mapping[str, Any] = info.get("snapshotDataMovementInfo") or {}
     return VolumeResult(
-        claim=info.get("pvcName") or info.get("pvName") or "",
+        claim=info.get("pvcName") or "",
         namespace=info.get("pvcNamespace") or "",
-        method=method,
+        pod=f"{pod.get('podNamespace', '')}/{pod.get('podName', '')}" if pod else "",
+        volume=pod.get("volumeName") or info.get("pvName") or "",
+        method=info.get("backupMethod") or "",
         skipped=bool(info.get("skipped")),
         skipped_reason=info.get("skippedReason"),
-        size_bytes=detail.get("size"),
-        failed=info.get("result") == "failed" or detail.get("phase") in ("Failed", "Canceled"),
+        size_bytes=(pod or moved).get("size", 0) if pod or moved else None,
+        succeeded=info.get("result") == "succeeded",
     )
 
 
+def is_held_kind(path: str) -> bool:
+    """Whether a file of a backup's contents is one that `held_objects` reads; each is there once more by version."""
+    root, kind, scope, *rest = path.split("/") if path.count("/") > 2 else ("",) * 3
+    return root == "resources" and kind in HELD_KINDS and scope in ("namespaces", "cluster") and bool(rest)
+
+
+def held_objects(objects: Sequence[Mapping[str, Any]]) -> HeldObjects:
+    """From the Pods, PersistentVolumeClaims and PersistentVolumes of a backup's contents."""
+    pods = [o for o in objects if o.get("kind") == "Pod"]
+    claims = [o for o in objects if o.get("kind") == "PersistentVolumeClaim"]
+    volumes_ = [o for o in objects if o.get("kind") == "PersistentVolume"]
+    host_paths = [o["spec"].get("claimRef") or {} for o in volumes_ if o.get("spec", {}).get("hostPath")]
+    return HeldObjects(
+        mounts=tuple(mount for pod in pods for mount in _mounts(pod)),
+        pods=frozenset(_name(pod["metadata"]) for pod in pods),
+        dataless_claims=frozenset(_name(claim["metadata"]) for claim in claims if _is_dataless(claim)),
+        host_path_claims=frozenset(_name(ref) for ref in host_paths),
+    )
+
+
+def _mounts(pod: Mapping[str, Any]) -> Iterator[Mount]:
+    annotations: Mapping[str, str] = pod["metadata"].get("annotations") or {}
+    inside, outside = (annotations.get(key, "").split(",") for key in (OPT_IN, OPT_OUT))
+    for volume in pod.get("spec", {}).get("volumes") or ():
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if claim:
+            yield Mount(
+                claim=f"{pod['metadata'].get('namespace', '')}/{claim}",
+                pod=_name(pod["metadata"]),
+                opted_in=volume.get("name") in inside,
+                opted_out=volume.get("name") in outside,
+            )
+
+
+def _is_dataless(claim: Mapping[str, Any]) -> bool:
+    owners = claim["metadata"].get("ownerReferences") or ()
+    return not claim.get("spec", {}).get("volumeName") or any(owner.get("kind") == "Pod" for owner in owners)
+
+
+def _name(metadata: Mapping[str, Any]) -> str:
+    return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+
+
 def bounded_warnings(found: Sequence[str]) -> tuple[str, ...]:
-    """The first 20 warnings, then a count: what fits into a status."""
-    if len(found) <= MAX_PROBLEMS:
-        return tuple(bounded(w, MAX_PROBLEM) for w in found)
-    rest = len(found) - MAX_PROBLEMS
-    return (*(bounded(w, MAX_PROBLEM) for w in found[:MAX_PROBLEMS]), f"and {rest} more")
+    """The first 20 warnings, then a count: what fits into a status. Counts of lists that were joined add up."""
+    counts = [more for warning in found if (more := _MORE.fullmatch(warning))]
+    listed = [warning for warning in found if not _MORE.fullmatch(warning)]
+    rest = len(listed[MAX_PROBLEMS:]) + sum(int(more.group(1)) for more in counts)
+    kept = tuple(bounded(warning, MAX_PROBLEM) for warning in listed[:MAX_PROBLEMS])
+    return (*kept, f"and {rest} more") if rest else kept

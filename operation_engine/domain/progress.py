@@ -1,31 +1,63 @@
 """How far the work is: Velero's counts are best effort, so they are made monotonic here.
 
-Velero's totals grow while it works and can read 100 % minutes before the end (Velero issues 5990, 7798).
+Velero's totals grow while it works and can read 100 % minutes before the end (Velero issues 5990, 7798). Its items are
+counted before its volumes are uploaded: where data moves, the bytes are most of the way.
 """
 
+from collections.abc import Sequence
+
 from operation_engine.domain.resources.operation_status import Progress
+from operation_engine.domain.transfers import Transfer
 from operation_engine.domain.velero import BackupObservation
 
 BEFORE_THE_END = 99
+ITEMS_SHARE = 10
+"""Percent that all items together are worth where volume data moves."""
 
 
-def advance(before: Progress | None, observation: BackupObservation) -> Progress | None:
+def advance(
+    before: Progress | None, observation: BackupObservation, transfers: Sequence[Transfer] = ()
+) -> Progress | None:
     """The progress after an observation: never backwards, never 100 before the end."""
     done, total = observation.items_done, observation.items_total
-    if done is None or not total:
+    if (done is None or not total) and not transfers:
         return before
-    percent = min(BEFORE_THE_END, 100 * done // total)
-    return latest(before, Progress(percent=percent, items_done=done, items_total=total))
+    items = min(1.0, (done or 0) / total) if total else 0.0
+    moved, to_move = sum(t.bytes_done for t in transfers), sum(t.bytes_total for t in transfers)
+    now = Progress(
+        percent=_percent(items, moved, to_move, data_moves=bool(transfers) or observation.volumes.moves_data),
+        items_done=done,
+        items_total=total,
+        bytes_done=moved if transfers else None,
+        bytes_total=to_move if transfers else None,
+    )
+    return latest(before, now)
+
+
+def _percent(items: float, moved: int, to_move: int, *, data_moves: bool) -> int:
+    if not data_moves:
+        return min(BEFORE_THE_END, int(100 * items))
+    share = min(1.0, moved / to_move) if to_move else 0.0
+    return int(ITEMS_SHARE * items + (BEFORE_THE_END - ITEMS_SHARE) * share)
 
 
 def latest(a: Progress | None, b: Progress | None) -> Progress | None:
-    """The one that is further; writers that come late must not turn it back."""
+    """Each number as far as it has come; writers that come late must not turn it back. An end stands as it is."""
     if a is None or b is None:
         return a or b
-    return a if (a.percent or 0, a.items_done or 0) > (b.percent or 0, b.items_done or 0) else b
+    for end in (b, a):
+        if end.percent == 100:
+            return end
+    fields = Progress.model_fields
+    return Progress(**{name: _further(getattr(a, name), getattr(b, name)) for name in fields})
 
 
-def complete(before: Progress | None, items: int) -> Progress:
-    """The end: 100 %, with the count that was verified."""
+def _further(a: int | None, b: int | None) -> int | None:
+    return max((n for n in (a, b) if n is not None), default=None)
+
+
+def complete(before: Progress | None, items: int, volume_bytes: int | None = None) -> Progress:
+    """The end: 100 %, with what was verified."""
     base = before or Progress()
-    return base.model_copy(update={"percent": 100, "items_done": items, "items_total": items})
+    moved = {"bytes_done": volume_bytes, "bytes_total": volume_bytes} if volume_bytes else {}
+    return base.model_copy(update={"percent": 100, "items_done": items, "items_total": items, **moved})

@@ -14,6 +14,7 @@ from operation_engine.domain.parameters import resolve_aliases
 from operation_engine.domain.policy import clocks_of
 from operation_engine.domain.resources.common import ApiModel, format_go_duration, parse_duration
 from operation_engine.domain.resources.operation import Operation
+from operation_engine.domain.volumes import VolumeWish
 
 # Velero backs up every namespaced custom resource. An Operation or a lock brought back by a restore would act.
 NEVER_BACKED_UP = ("leases.coordination.k8s.io", "operations.ops.vworkspace.io")
@@ -62,6 +63,7 @@ class BackupObservation(ApiModel):
     storage_location: str | None = None
     expiration: datetime | None = None
     hooks_failed: int = 0
+    volumes: VolumeWish = VolumeWish()
 
     @property
     def terminal(self) -> bool:
@@ -95,6 +97,15 @@ def observe_backup(manifest: Mapping[str, Any]) -> BackupObservation:
         storage_location=spec.get("storageLocation"),
         expiration=status.get("expiration"),
         hooks_failed=status.get("hookStatus", {}).get("hooksFailed", 0),
+        volumes=_volume_wish(spec),
+    )
+
+
+def _volume_wish(spec: Mapping[str, Any]) -> VolumeWish:
+    """Once Velero has begun, its own defaults stand in the spec (backup_controller, 1.18)."""
+    file_system, moves = bool(spec.get("defaultVolumesToFsBackup")), bool(spec.get("snapshotMoveData"))
+    return VolumeWish(
+        file_system=file_system, snapshots=bool(spec.get("snapshotVolumes")) or moves, moves_data=file_system or moves
     )
 
 

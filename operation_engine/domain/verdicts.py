@@ -11,13 +11,21 @@ from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.velero import BackupObservation, BackupPhase
+from operation_engine.domain.volumes import (
+    HeldObjects,
+    VolumeCount,
+    VolumeResult,
+    VolumeWish,
+    count_volumes,
+    missing_message,
+)
 
 # Velero marks what it found InProgress when its server started (backup_controller, 1.18); nothing is wrong
 # with the work itself, so this alone is tried again without asking anybody.
 _RESTART_MARKS = ("found a backup with status", "during the server starting")
 # Velero's own look at the location came to another answer than the gate's (backup_controller, 1.18).
 _LOCATION_MARK = "is in Unavailable status"
-_PVC = "v1/PersistentVolumeClaim"
+_PVC, _POD = "v1/PersistentVolumeClaim", "v1/Pod"
 _NAMESPACE = "v1/Namespace"
 
 
@@ -39,27 +47,17 @@ class Verdict(ApiModel):
     message: str
 
 
-class VolumeResult(ApiModel):
-    """One volume of a backup, from its volume infos."""
-
-    claim: str
-    namespace: str
-    method: str
-    """NativeSnapshot, PodVolumeBackup, CSISnapshot, Skipped…"""
-    skipped_reason: str | None = None
-    size_bytes: int | None = None
-    failed: bool = False
-    skipped: bool = False
-
-
 class BackupContents(ApiModel):
     """What the bucket holds of a backup, as far as it could be read."""
 
     resources: Mapping[str, tuple[str, ...]] | None = None
     """Names by `group/version/Kind`; None = the list cannot be read."""
     size_bytes: int | None = None
+    """Of the objects' archive; None = it is not there."""
     volumes: tuple[VolumeResult, ...] | None = None
-    """None = not asked for or not readable."""
+    """None = not readable."""
+    held: HeldObjects | None = None
+    """What the archive says of claims and pods; None = too large to look into."""
     problems: tuple[str, ...] = ()
     """Velero's own first errors and warnings."""
 
@@ -73,12 +71,23 @@ class BackupContents(ApiModel):
         return not any(names for kind, names in (self.resources or {}).items() if kind != _NAMESPACE)
 
     @property
-    def holds_claims(self) -> bool:
-        return bool((self.resources or {}).get(_PVC))
+    def holds_volumes(self) -> bool:
+        """Whether there may be volumes: a pod has some of its own, without a claim."""
+        return bool((self.resources or {}).get(_PVC) or (self.resources or {}).get(_POD))
+
+    @property
+    def pods_not_held(self) -> tuple[str, ...]:
+        """Pods that Velero lists and left out all the same: it does so where a pre hook failed."""
+        listed = (self.resources or {}).get(_POD, ())
+        return () if self.held is None else tuple(pod for pod in listed if pod not in self.held.pods)
+
+    def counted(self, wish: VolumeWish) -> VolumeCount:
+        """The volumes that are there, and those that are not, by what was asked for."""
+        return count_volumes(wish, (self.resources or {}).get(_PVC, ()), self.volumes or (), self.held)
 
 
 def ended_verdict(observation: BackupObservation | None, policy: PartialFailure, problems: Sequence[str]) -> Verdict:
-    """The verdict on how a Backup ended, by its phase alone. None = it is gone."""
+    """The verdict on how a Backup ended, by its phase and Velero's words. None = it is gone."""
     if observation is None:
         return Verdict(
             outcome=Outcome.FAILED,
@@ -88,7 +97,7 @@ def ended_verdict(observation: BackupObservation | None, policy: PartialFailure,
         )
     name = observation.name
     if observation.phase == BackupPhase.COMPLETED:
-        return _completed(observation)
+        return _completed(observation, problems)
     if observation.phase == BackupPhase.FAILED_VALIDATION:
         detail = "; ".join(observation.validation_errors) or "no reason given"
         if observation.validation_errors and all(_LOCATION_MARK in why for why in observation.validation_errors):
@@ -104,7 +113,7 @@ def ended_verdict(observation: BackupObservation | None, policy: PartialFailure,
     return _failed(Reason.VELERO_BACKUP_FAILED, f"Velero Backup {name} failed: {why}")
 
 
-def _completed(observation: BackupObservation) -> Verdict:
+def _completed(observation: BackupObservation, problems: Sequence[str]) -> Verdict:
     name = observation.name
     if observation.failure_reason:
         return _failed(
@@ -116,25 +125,40 @@ def _completed(observation: BackupObservation) -> Verdict:
             Reason.VELERO_BACKUP_PARTIALLY_FAILED,
             f"Velero Backup {name} says Completed with {observation.errors} errors.",
         )
+    if observation.hooks_failed:
+        # Whoever wrote the hook said Continue, or Velero would not say Completed: no failure, but no silence either.
+        words = "; ".join(problems[:3]) or f"see: velero backup logs {name}"
+        message = bounded(f"{observation.hooks_failed} hooks failed: {words}")
+        return Verdict(outcome=Outcome.DEGRADED, reason=Reason.HOOK_FAILED, message=message)
     return Verdict(outcome=Outcome.PASSED, reason=Reason.VELERO_BACKUP_SUCCEEDED, message="Velero says Completed.")
 
 
 def _partially_failed(observation: BackupObservation, policy: PartialFailure, problems: Sequence[str]) -> Verdict:
     first = "; ".join(problems[:3]) or f"see: velero backup logs {observation.name}"
     message = f"Velero Backup {observation.name} is PartiallyFailed with {observation.errors} errors: {first}"
-    reason = Reason.HOOK_FAILED if observation.hooks_failed else Reason.VELERO_BACKUP_PARTIALLY_FAILED
     if policy == PartialFailure.ACCEPT:
-        return Verdict(outcome=Outcome.DEGRADED, reason=Reason.PARTIAL_FAILURE, message=bounded(message))
+        reason = Reason.HOOK_FAILED if observation.hooks_failed else Reason.PARTIAL_FAILURE
+        return Verdict(outcome=Outcome.DEGRADED, reason=reason, message=bounded(message))
+    reason = Reason.HOOK_FAILED if observation.hooks_failed else Reason.VELERO_BACKUP_PARTIALLY_FAILED
     return _failed(reason, message)
 
 
-def contents_verdict(observation: BackupObservation, contents: BackupContents, volumes_wanted: bool) -> Verdict:
-    """Whether the bucket holds what the backup claims. Volumes count when they were asked for."""
+def volumes_verdict(ended: Verdict, observation: BackupObservation, missing: Sequence[str]) -> Verdict:
+    """The same failure, named after the volumes that it cost, where it was no hook's."""
+    if not missing or ended.reason != Reason.VELERO_BACKUP_PARTIALLY_FAILED:
+        return ended
+    lost = missing_message(observation.name, missing)
+    return _failed(Reason.VOLUME_NOT_BACKED_UP, f"{lost} {ended.message}")
+
+
+def contents_verdict(observation: BackupObservation, contents: BackupContents) -> Verdict:
+    """Whether the bucket holds what the backup claims, and every volume that was asked for."""
     name = observation.name
-    if contents.resources is None:
+    if contents.resources is None or contents.size_bytes is None:
+        what = "resource list" if contents.resources is None else "archive of objects"
         return _failed(
             Reason.VERIFICATION_FAILED,
-            f"The resource list of Velero Backup {name} cannot be read from its storage location, "
+            f"The {what} of Velero Backup {name} cannot be read from its storage location, "
             "so nobody can say what a restore would bring back. Check the bucket, then create a new Operation.",
         )
     if contents.holds_nothing or observation.items_done == 0:
@@ -143,40 +167,29 @@ def contents_verdict(observation: BackupObservation, contents: BackupContents, v
             f"Velero Backup {name} holds nothing. "
             "Check labelSelector and includedResources, then create a new Operation.",
         )
-    missing = _missing_volumes(contents) if volumes_wanted else ()
-    if missing:
-        return _failed(
-            Reason.VOLUME_NOT_BACKED_UP,
-            f"Velero Backup {name} does not hold the data of: {'; '.join(missing[:5])}",
-        )
+    count = contents.counted(observation.volumes)
+    if count.missing:
+        return _failed(Reason.VOLUME_NOT_BACKED_UP, missing_message(name, _unread(contents) or count.missing))
     return Verdict(
         outcome=Outcome.PASSED,
         reason=Reason.VELERO_BACKUP_SUCCEEDED,
-        message=_checked(contents),
+        message=_checked(contents, count),
     )
 
 
-def _missing_volumes(contents: BackupContents) -> tuple[str, ...]:
-    if not contents.holds_claims:
-        return ()
-    if contents.volumes is None:
-        return ("every volume (the volume infos cannot be read)",)
-    found = {f"{v.namespace}/{v.claim}" for v in contents.volumes}
-    absent = tuple(f"{claim} (not mentioned)" for claim in (contents.resources or {})[_PVC] if claim not in found)
-    bad = tuple(
-        f"{v.namespace}/{v.claim} ({v.skipped_reason or 'its upload failed'})"
-        for v in contents.volumes
-        if v.skipped or v.failed
-    )
-    return bad + absent
+def _unread(contents: BackupContents) -> tuple[str, ...]:
+    return ("every volume (the volume infos cannot be read)",) if contents.volumes is None else ()
 
 
-def _checked(contents: BackupContents) -> str:
-    parts = [f"{contents.item_count} items of {len(contents.resources or {})} kinds are listed in the bucket"]
-    if contents.size_bytes:
-        parts.append(f"contents of {contents.size_bytes} bytes are there")
-    if contents.volumes:
-        parts.append(f"{len(contents.volumes)} volumes taken")
+def _checked(contents: BackupContents, count: VolumeCount) -> str:
+    parts = [
+        f"{contents.item_count} items of {len(contents.resources or {})} kinds are listed in the bucket",
+        f"their archive of {contents.size_bytes} bytes is there",
+    ]
+    if count.taken:
+        parts.append(f"volumes taken: {count.taken} ({count.size_bytes} bytes)")
+    if count.left_out:
+        parts.append(f"claims without their data, which nobody asked for: {len(count.left_out)}")
     return ", ".join(parts) + "."
 
 

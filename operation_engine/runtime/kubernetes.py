@@ -93,6 +93,8 @@ EVENTS = Resource("events.k8s.io", "v1", "events")
 BACKUPS = Resource("velero.io", "v1", "backups")
 BACKUP_STORAGE_LOCATIONS = Resource("velero.io", "v1", "backupstoragelocations")
 DOWNLOAD_REQUESTS = Resource("velero.io", "v1", "downloadrequests")
+POD_VOLUME_BACKUPS = Resource("velero.io", "v1", "podvolumebackups")
+DATA_UPLOADS = Resource("velero.io", "v2alpha1", "datauploads")
 VOLUME_SNAPSHOT_CLASSES = Resource("snapshot.storage.k8s.io", "v1", "volumesnapshotclasses")
 
 

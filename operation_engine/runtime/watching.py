@@ -153,6 +153,10 @@ class Reflector(Generic[T]):
 
     def _tell(self, key: Key, value: T | None) -> None:
         self._on_change(key, value)
+        self.wake(key)
+
+    def wake(self, key: Key) -> None:
+        """Let whoever waits for `key` look again: something that belongs to it has changed."""
         for future in (*self._waiters.get(key, ()), *self._waiters.get(ANY, ())):
             if not future.done():
                 future.set_result(None)
@@ -161,13 +165,18 @@ class Reflector(Generic[T]):
         self.last_activity = time.monotonic()
 
 
+def watch_metric(name: str, watch: Reflector[Any]) -> None:
+    """For a watch that the process can do without: how long it has been silent."""
+    WATCH_LAST_ACTIVITY.labels(resource=name).set_function(lambda: watch.silent_s)
+
+
 def watch_checks(health: Health, name: str, watch: Reflector[Any]) -> None:
     """Ready = a list succeeded; live = the server was heard lately."""
 
     def live() -> str | None:
         return f"nothing heard for {watch.silent_s:.0f} s" if watch.silent_s > DEAF_AFTER_S else None
 
-    WATCH_LAST_ACTIVITY.labels(resource=name).set_function(lambda: watch.silent_s)
+    watch_metric(name, watch)
     health.live[f"watch-{name}"] = live
     health.ready[f"watch-{name}"] = lambda: None if watch.synced.is_set() else "not listed yet"
 

@@ -10,12 +10,15 @@ import pytest
 import pytest_asyncio
 from support import reports
 from support.acting import Acting, FaultyApi, run_of
+from support.history import History
 from support.kube import Kubectl, Operations
+from support.movers import DATA_UPLOAD, POD_VOLUME_BACKUP, DataMovers
 from support.world import VELERO, VeleroBackups
 
 from activities import artefacts, velero
 from activities.artefacts import Artefacts, observe_download
 from activities.requests import Created, CreateRequest, FollowRequest, StepRequest
+from activities.transfers import backup_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from local_cluster.cluster import LocalCluster
 from operation_engine.domain import identity
@@ -58,8 +61,10 @@ class Verbs:
 @pytest_asyncio.fixture
 async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
     selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
+    backups = Reflector(api, BACKUPS, observe_backup, namespace=VELERO, selector=selector)
     watches = VeleroWatches(
-        backups=Reflector(api, BACKUPS, observe_backup, namespace=VELERO, selector=selector),
+        backups=backups,
+        transfers=backup_transfers(api, VELERO, backups),
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=VELERO, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=VELERO),
     )
@@ -67,6 +72,7 @@ async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
         watches.backups.running(),
         watches.downloads.running(),
         watches.locations.running(),
+        watches.transfers.running(),
         aiohttp.ClientSession() as session,
     ):
         reader = Artefacts(api, watches.downloads, session, VELERO, LABELS)
@@ -201,6 +207,74 @@ class TestWhileNobodyWorksOnBackups:
         followed = await following
         assert followed.status.progress.percent == 99
         await asyncio.to_thread(backups.delete, created.name)
+
+    async def test_progress_moves_with_the_bytes_of_every_mover_and_not_back(
+        self,
+        worker: Verbs,
+        act: Acting,
+        ref: OperationRef,
+        created: Created,
+        backups: VeleroBackups,
+        kubectl: Kubectl,
+        operations: Operations,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """All items are counted from the start; the movers' bytes are what there is to wait for."""
+        monkeypatch.setattr(velero, "WRITE_PROGRESS_EVERY_S", 0.1)
+        movers, backup = DataMovers(kubectl), backups.get(created.name)
+        pod_volume, upload = (movers.make(kind, created.name, backup) for kind in (POD_VOLUME_BACKUP, DATA_UPLOAD))
+        backups.say(created.name, phase="InProgress", progress={"itemsBackedUp": 40, "totalItems": 40})
+        seen = observe_backup(backups.get(created.name))
+        history = History(kubectl, ref.namespace)
+        request = FollowRequest(ref=ref, report=reports.created(created.status), name=created.name, seen=seen)
+        following = asyncio.create_task(act(worker.velero.follow_backup, request))
+        for mover, done, total, told in (
+            (pod_volume, 50, 100, "50"),
+            (upload, 100, 300, "150"),
+            (upload, 0, 300, "150"),
+            (pod_volume, 100, 100, "150"),
+            (upload, 300, 300, "400"),
+        ):
+            await asyncio.to_thread(movers.say, mover, "InProgress", done, total)
+            path = ("{.status.progress.bytesDone}", told)
+            await asyncio.to_thread(operations.await_path, ref.namespace, ref.name, *path, 20)
+        await asyncio.to_thread(backups.say, created.name, phase="Finalizing")
+        assert (await following).status.progress.bytes_total == 400
+        shown = [status["progress"] for status in history.statuses(ref.name) if "progress" in status]
+        for number in ("percent", "bytesDone", "bytesTotal"):
+            values = [progress.get(number, 0) for progress in shown]
+            assert values == sorted(values)
+        assert shown[-1]["percent"] == 99
+        for mover in (pod_volume, upload):
+            movers.delete(mover)
+        await asyncio.to_thread(backups.delete, created.name)
+
+    async def test_bytes_are_written_at_most_every_two_seconds(
+        self,
+        worker: Verbs,
+        act: Acting,
+        ref: OperationRef,
+        created: Created,
+        backups: VeleroBackups,
+        kubectl: Kubectl,
+        api: FaultyApi,
+    ) -> None:
+        movers, backup = DataMovers(kubectl), backups.get(created.name)
+        mover = movers.make(POD_VOLUME_BACKUP, created.name, backup)
+        backups.say(created.name, phase="InProgress")
+        seen = observe_backup(backups.get(created.name))
+        request = FollowRequest(ref=ref, report=reports.created(created.status), name=created.name, seen=seen)
+        following = asyncio.create_task(act(worker.velero.follow_backup, request))
+        began, before, done = asyncio.get_running_loop().time(), api.status_writes, 0
+        while (lasted := asyncio.get_running_loop().time() - began) < 5:
+            done += 1
+            await asyncio.to_thread(movers.say, mover, "InProgress", done, 1000)
+        assert done > 10
+        # One write enters the step; the numbers follow.
+        assert 1 < api.status_writes - before <= 1 + lasted / velero.WRITE_PROGRESS_EVERY_S
+        await asyncio.to_thread(backups.delete, created.name)
+        movers.delete(mover)
+        assert (await following).observation is None
 
     async def test_a_location_whose_words_change_all_the_time_is_waited_for_in_peace(
         self,

@@ -7,7 +7,6 @@ from support.memory import event_number
 from support.runs import Stage
 from support.scripted import (
     AVAILABLE,
-    GOOD,
     HAPPY,
     RESTARTED,
     SOON,
@@ -221,12 +220,3 @@ async def test_an_end_that_was_written_and_not_acknowledged_is_told_once(play: S
     ended = await play.run(script, skip_time=False)
     assert ended.event_reasons.count("OperationSucceeded") == 1
     assert script.calls.count("write_report") == 2
-
-
-async def test_volumes_that_were_asked_for_are_part_of_what_is_verified(play: Stage) -> None:
-    held = {**(GOOD.resources or {}), "v1/PersistentVolumeClaim": ("shop/data",)}
-    script = Script(contents=GOOD.model_copy(update={"resources": held}))
-    assert (await play.run(script)).status.phase == "Succeeded"
-    script = Script(contents=GOOD.model_copy(update={"resources": held}))
-    ended = await play.run(script, parameters={"snapshotVolumes": True})
-    assert (ended.status.phase, ended.status.reason) == ("Failed", "VolumeNotBackedUp")

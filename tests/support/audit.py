@@ -20,4 +20,9 @@ class Audit:
         with self._path.open("rb") as log:
             log.seek(self._offset if self._path.stat().st_size >= self._offset else 0)
             entries = [json.loads(line) for line in log if line.endswith(b"\n")]
-        return [entry for entry in entries if entry["user"]["username"] == user]
+        return [entry for entry in entries if entry["user"]["username"] == user and not _is_end_of_watch(entry)]
+
+
+def _is_end_of_watch(entry: Mapping[str, Any]) -> bool:
+    """A watch is told twice, and its end is no request."""
+    return bool(entry["verb"] == "watch" and entry["stage"] == "ResponseComplete")

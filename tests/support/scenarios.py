@@ -38,9 +38,14 @@ def _went_away() -> Script:
     return Script(locations=[AVAILABLE, UNAVAILABLE_LOCATION, AVAILABLE], attempts=[[refused], list(HAPPY)])
 
 
+def _failed_in_part() -> Script:
+    return Script(attempts=[[*phases("InProgress"), seen("PartiallyFailed", errors=1)]], problems=("upload failed",))
+
+
 SCENARIOS = {
     "backup-succeeded": Scenario("Succeeded"),
     "backup-failed": Scenario("VeleroBackupFailed", _failed),
+    "backup-failed-in-part": Scenario("VeleroBackupPartiallyFailed", _failed_in_part),
     "backup-refused": Scenario("ValidationFailed", parts={"parameters": {"tll": "720h"}}),
     "backup-second-attempt": Scenario("Succeeded", _restarted),
     "backup-waited-for-location": Scenario("Succeeded", _waited),

@@ -27,11 +27,12 @@ from activities.requests import (
     Verified,
     VerifyRequest,
 )
+from activities.velero import verified
 from operation_engine.domain import attempts
 from operation_engine.domain.admission import Answer, Gate, wait
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.velero import BackupObservation
-from operation_engine.domain.verdicts import BackupContents, contents_verdict
+from operation_engine.domain.verdicts import BackupContents
 from operation_engine.records.operations import OperationStore
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ WENT_AWAY = "backup can't be created because BackupStorageLocation default is in
 AVAILABLE = Gate(answer=Answer.PASS, message="Storage location default is Available.")
 UNAVAILABLE_LOCATION = wait(Reason.STORAGE_LOCATION_UNAVAILABLE, "Storage location default is Unavailable: no route.")
 GOOD = BackupContents(resources={"v1/Secret": ("shop/keys",), "v1/ConfigMap": ("shop/a", "shop/b")}, size_bytes=2048)
-EMPTY = BackupContents(resources={})
+EMPTY = BackupContents(resources={}, size_bytes=45)
 
 Faults = Iterable[Exception | None]
 Phase = BackupObservation | None
@@ -139,7 +140,13 @@ class ScriptedVelero:
 
     @property
     def short(self) -> Sequence[Callable[..., object]]:
-        return [self.check_storage_location, self.create_backup, self.explain_backup, self.verify_backup]
+        return [
+            self.check_storage_location,
+            self.create_backup,
+            self.explain_backup,
+            self.explain_volumes,
+            self.verify_backup,
+        ]
 
     @property
     def waits(self) -> Sequence[Callable[..., object]]:
@@ -186,19 +193,16 @@ class ScriptedVelero:
         return self._script.problems
 
     @activity.defn
+    async def explain_volumes(self, observation: BackupObservation) -> tuple[str, ...]:
+        return self._script.contents.counted(observation.volumes).missing
+
+    @activity.defn
     async def verify_backup(self, request: VerifyRequest) -> Verified:
         status = await self._store.write(request.ref, own_run(), request.report)
         script = self._script
         # A fault here strikes while the bucket is read: the step has been entered.
         script.strike(script.before, "read_bucket")
-        contents = script.contents
-        return Verified(
-            status=status,
-            verdict=contents_verdict(request.observation, contents, request.volumes_wanted),
-            item_count=contents.item_count,
-            size_bytes=contents.size_bytes,
-            problems=contents.problems,
-        )
+        return verified(status, request.observation, script.contents)
 
     @property
     def _script(self) -> Script:

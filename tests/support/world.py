@@ -38,6 +38,49 @@ def secret(namespace: str, name: str, **labels: str) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"name": name}}
 
 
+def claim_and_volume(namespace: str, name: str, source: str = "local") -> tuple[Json, Json]:
+    """A claim that is bound at once; nothing is ever written to its volume, which is `local` or `hostPath`."""
+    shared = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    on_any_node = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"{namespace}-{name}"},
+        "spec": {
+            **shared,
+            "capacity": {"storage": "1Mi"},
+            "claimRef": {"namespace": namespace, "name": name},
+            "persistentVolumeReclaimPolicy": "Delete",
+            source: {"path": "/nowhere"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [on_any_node]}},
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"namespace": namespace, "name": name, "labels": {"case": namespace}},
+        "spec": {**shared, "volumeName": f"{namespace}-{name}", "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    return volume, claim
+
+
+def pod_with_claim(namespace: str, name: str, claim: str, annotations: dict[str, str], **spec: Any) -> Json:
+    """A pod that mounts a claim as its volume `files`."""
+    container = {"name": "main", "image": "busybox", "volumeMounts": [{"name": "files", "mountPath": "/files"}]}
+    volumes = [{"name": "files", "persistentVolumeClaim": {"claimName": claim}}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {"case": namespace},
+            "annotations": annotations,
+        },
+        "spec": {"containers": [container], "volumes": volumes, "automountServiceAccountToken": False, **spec},
+    }
+
+
 def application_instance(namespace: str, name: str, release_namespace: str | None = None) -> Json:
     """An ApplicationInstance that releases into its own namespace, or into another."""
     chart = {"sourceType": "oci", "url": "oci://charts.example.com/shop", "name": "shop", "version": "1.0.0"}

@@ -18,7 +18,8 @@ from operation_engine.domain.resources.operation_status import AttemptCause, Ope
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.steps import BackupStep
 from operation_engine.domain.velero import BackupObservation
-from operation_engine.domain.verdicts import BackupContents, VolumeResult
+from operation_engine.domain.verdicts import BackupContents
+from operation_engine.domain.volumes import HeldObjects, Mount, VolumeResult, VolumeWish
 from operation_engine.runtime.temporal import DATA_CONVERTER
 
 PAYLOADS = [value for value in vars(requests).values() if isinstance(value, type) and issubclass(value, ApiModel)] + [
@@ -26,7 +27,10 @@ PAYLOADS = [value for value in vars(requests).values() if isinstance(value, type
     Holder,
     Transition,
     BackupContents,
+    HeldObjects,
+    Mount,
     VolumeResult,
+    VolumeWish,
 ]
 
 
@@ -49,9 +53,10 @@ def full_report() -> requests.CreateRequest:
         full_report(),
         requests.Followed(status=OperationStatus(), observation=None),
         requests.Followed(status=OperationStatus(), observation=BackupObservation(name="b", uid="u", expiration=NOW)),
+        BackupObservation(name="b", uid="u", volumes=VolumeWish(snapshots=True, moves_data=True)),
         requests.GateAnswer(status=OperationStatus(), gate=Gate(answer="wait"), storage_location=None),
     ],
-    ids=["a report", "gone", "seen", "a gate"],
+    ids=["a report", "gone", "seen", "a wish", "a gate"],
 )
 async def test_a_payload_comes_back_as_it_was(value: ApiModel) -> None:
     payloads = await DATA_CONVERTER.encode([value])

@@ -6,22 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operation_engine.domain.artefacts import bounded_warnings, problems, resource_list, volumes
+from operation_engine.domain.artefacts import bounded_warnings, problems, resource_list
 from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.velero import BackupObservation
-from operation_engine.domain.verdicts import (
-    BackupContents,
-    Outcome,
-    VolumeResult,
-    contents_verdict,
-    ended_verdict,
-)
+from operation_engine.domain.verdicts import BackupContents, Outcome, contents_verdict, ended_verdict
+from operation_engine.domain.volumes import HeldObjects, Mount, VolumeResult, VolumeWish
 
 FAIL, ACCEPT = PartialFailure.FAIL, PartialFailure.ACCEPT
 RESTARTED = 'found a backup with status "InProgress" during the server starting, mark it as "Failed"'
 RESOURCES = {"v1/PersistentVolumeClaim": ("shop/data",), "v1/Secret": ("shop/a",)}
-VOLUME = VolumeResult(claim="data", namespace="shop", method="PodVolumeBackup", size_bytes=9)
+VOLUME = VolumeResult(claim="data", namespace="shop", method="PodVolumeBackup", size_bytes=9, succeeded=True)
+FS = VolumeWish(file_system=True, moves_data=True)
+NONE = VolumeWish()
 
 
 def ended(phase: str, **parts: Any) -> BackupObservation:
@@ -36,6 +33,8 @@ ENDS: list[tuple[BackupObservation | None, PartialFailure, Outcome, Reason]] = [
     (ended("PartiallyFailed", errors=1), FAIL, Outcome.FAILED, Reason.VELERO_BACKUP_PARTIALLY_FAILED),
     (ended("PartiallyFailed", errors=1), ACCEPT, Outcome.DEGRADED, Reason.PARTIAL_FAILURE),
     (ended("PartiallyFailed", hooks_failed=1), FAIL, Outcome.FAILED, Reason.HOOK_FAILED),
+    (ended("PartiallyFailed", hooks_failed=1), ACCEPT, Outcome.DEGRADED, Reason.HOOK_FAILED),
+    (ended("Completed", hooks_failed=1), FAIL, Outcome.DEGRADED, Reason.HOOK_FAILED),
     (ended("FailedValidation"), ACCEPT, Outcome.FAILED, Reason.VELERO_BACKUP_VALIDATION_FAILED),
     (
         ended("FailedValidation", validation_errors=("location default is in Unavailable status",)),
@@ -79,44 +78,53 @@ def test_a_verdict_s_message_fits_into_a_status(words: str) -> None:
 
 
 def contents(**parts: Any) -> BackupContents:
-    return BackupContents.model_validate({"resources": RESOURCES, "volumes": (VOLUME,), **parts})
+    held = HeldObjects(mounts=(Mount(claim="shop/data", pod="shop/db-0"),), pods=frozenset({"shop/db-0"}))
+    return BackupContents.model_validate(
+        {"resources": RESOURCES, "volumes": (VOLUME,), "size_bytes": 7, "held": held, **parts}
+    )
 
 
 def changed(**parts: Any) -> tuple[VolumeResult, ...]:
-    return (VOLUME.model_copy(update=parts),)
+    return (VOLUME.model_copy(update={"succeeded": False, **parts}),)
 
 
-HOLDINGS: list[tuple[BackupContents, bool, Reason, str]] = [
-    (contents(), True, Reason.VELERO_BACKUP_SUCCEEDED, "2 items of 2 kinds are listed in the bucket"),
-    (contents(resources=None), False, Reason.VERIFICATION_FAILED, "cannot be read"),
-    (contents(resources={}), False, Reason.VERIFICATION_FAILED, "holds nothing"),
-    (contents(volumes=None), False, Reason.VELERO_BACKUP_SUCCEEDED, "listed"),
-    (contents(volumes=None), True, Reason.VOLUME_NOT_BACKED_UP, "volume infos cannot be read"),
-    (contents(volumes=()), True, Reason.VOLUME_NOT_BACKED_UP, "shop/data (not mentioned)"),
-    (contents(volumes=changed(namespace="till")), True, Reason.VOLUME_NOT_BACKED_UP, "shop/data"),
-    (contents(volumes=changed(skipped=True, skipped_reason="opted out")), True, Reason.VOLUME_NOT_BACKED_UP, "opted"),
-    (contents(volumes=changed(failed=True)), True, Reason.VOLUME_NOT_BACKED_UP, "its upload failed"),
-    (contents(volumes=changed(failed=True)), False, Reason.VELERO_BACKUP_SUCCEEDED, "listed"),
+HOLDINGS: list[tuple[BackupContents, VolumeWish, Reason, str]] = [
+    (contents(), FS, Reason.VELERO_BACKUP_SUCCEEDED, "2 items of 2 kinds are listed in the bucket"),
+    (contents(), FS, Reason.VELERO_BACKUP_SUCCEEDED, "volumes taken: 1 (9 bytes)"),
+    (contents(resources=None), NONE, Reason.VERIFICATION_FAILED, "resource list of Velero Backup b cannot be read"),
+    (contents(size_bytes=None), NONE, Reason.VERIFICATION_FAILED, "archive of objects of Velero Backup b cannot be"),
+    (contents(resources={}), NONE, Reason.VERIFICATION_FAILED, "holds nothing"),
+    (
+        contents(volumes=None),
+        NONE,
+        Reason.VELERO_BACKUP_SUCCEEDED,
+        "claims without their data, which nobody asked for: 1",
+    ),
+    (contents(volumes=None), FS, Reason.VOLUME_NOT_BACKED_UP, "volume infos cannot be read"),
+    (contents(volumes=()), FS, Reason.VOLUME_NOT_BACKED_UP, "shop/data (Velero does not mention it)"),
+    (contents(volumes=changed(skipped=True, skipped_reason="x")), FS, Reason.VOLUME_NOT_BACKED_UP, "skipped it: x"),
+    (contents(volumes=changed()), FS, Reason.VOLUME_NOT_BACKED_UP, "its PodVolumeBackup did not succeed"),
+    (contents(volumes=changed()), NONE, Reason.VOLUME_NOT_BACKED_UP, "its PodVolumeBackup did not succeed"),
 ]
 
 
 @pytest.mark.parametrize(("holds", "wanted", "reason", "says"), HOLDINGS)
 def test_a_backup_counts_only_with_what_can_be_shown(
-    holds: BackupContents, wanted: bool, reason: Reason, says: str
+    holds: BackupContents, wanted: VolumeWish, reason: Reason, says: str
 ) -> None:
-    verdict = contents_verdict(ended("Completed"), holds, wanted)
+    verdict = contents_verdict(ended("Completed", volumes=wanted), holds)
     assert verdict.reason == reason
     assert (verdict.outcome == Outcome.PASSED) == (reason == Reason.VELERO_BACKUP_SUCCEEDED)
     assert says in verdict.message
 
 
 def test_a_count_of_zero_is_believed_over_a_list() -> None:
-    assert contents_verdict(ended("Completed", items_done=0), contents(), False).outcome == Outcome.FAILED
+    assert contents_verdict(ended("Completed", items_done=0), contents()).outcome == Outcome.FAILED
 
 
 def test_the_resource_list_is_counted_by_kind() -> None:
     found = BackupContents(resources=resource_list({"v1/Secret": ["shop/a", "shop/b"], "v1/Pod": None}))
-    assert (found.item_count, found.holds_claims) == (2, False)
+    assert (found.item_count, found.holds_volumes) == (2, False)
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 7])
@@ -133,23 +141,6 @@ def test_errors_come_before_warnings_and_say_where() -> None:
     assert problems(results) == ("c", "shop: pod web: hook failed", "warning: w")
 
 
-def test_volumes_of_every_method_are_read() -> None:
-    infos = [
-        {"pvcName": "a", "pvcNamespace": "shop", "backupMethod": "PodVolumeBackup", "pvbInfo": {"size": 5}},
-        {"pvcName": "b", "pvcNamespace": "shop", "snapshotDataMovementInfo": {"size": 7, "phase": "Failed"}},
-        {"pvName": "c", "skipped": True, "skippedReason": "opted out"},
-        {"pvcName": "d", "result": "failed"},
-    ]
-    found = volumes(infos)
-    assert [(v.claim, v.size_bytes, v.failed, v.skipped) for v in found] == [
-        ("a", 5, False, False),
-        ("b", 7, True, False),
-        ("c", None, False, True),
-        ("d", None, True, False),
-    ]
-    assert volumes(None) == ()
-
-
 @given(st.lists(st.text(max_size=2000), max_size=60))
 def test_warnings_are_the_first_twenty_each_bounded_and_then_a_count(found: list[str]) -> None:
     kept = bounded_warnings(found)
@@ -157,3 +148,11 @@ def test_warnings_are_the_first_twenty_each_bounded_and_then_a_count(found: list
     assert all(len(warning.encode()) <= 256 for warning in kept)
     if len(found) > 20:
         assert kept[-1] == f"and {len(found) - 20} more"
+
+
+@given(st.lists(st.text(max_size=9), max_size=60), st.lists(st.text(max_size=9), max_size=60))
+def test_lists_of_warnings_that_are_joined_still_count_all(one: list[str], other: list[str]) -> None:
+    joined = bounded_warnings((*bounded_warnings(one), *bounded_warnings(other)))
+    assert joined == bounded_warnings(joined)
+    total = len(one) + len(other)
+    assert joined[-1:] == ((f"and {total - 20} more",) if total > 20 else joined[-1:])

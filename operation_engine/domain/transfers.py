@@ -1,0 +1,34 @@
+"""Velero's data movers as this engine reads them: how far each has got with one volume. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from operation_engine.domain.resources.common import ApiModel
+
+BACKUP_UID_LABEL = "velero.io/backup-uid"
+BACKUP_NAME_LABEL = "velero.io/backup-name"
+
+
+class Transfer(ApiModel):
+    """One volume on its way: a PodVolumeBackup or a DataUpload."""
+
+    owner_uid: str
+    """The uid of the Velero Backup that it works for."""
+    owner_name: str
+    phase: str = ""
+    bytes_done: int = 0
+    bytes_total: int = 0
+    """It may grow: the uploader counts while it works."""
+
+
+def observe_backup_transfer(manifest: Mapping[str, Any]) -> Transfer:
+    """A PodVolumeBackup or DataUpload as the API server returned it."""
+    labels, status = manifest["metadata"].get("labels", {}), manifest.get("status", {})
+    progress = status.get("progress") or {}
+    return Transfer(
+        owner_uid=labels.get(BACKUP_UID_LABEL, ""),
+        owner_name=labels.get(BACKUP_NAME_LABEL, ""),
+        phase=status.get("phase", ""),
+        bytes_done=progress.get("bytesDone") or 0,
+        bytes_total=progress.get("totalBytes") or 0,
+    )
