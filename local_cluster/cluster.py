@@ -73,7 +73,10 @@ class LocalCluster:
             site = Site(self.layout, self._kept_state(kind, new_ports), self._programs(kind))
             self._furnish(site)
             self._end_former()
-            machine.mend(site) if kind is NodeKind.REAL else machine.clear(self.layout)
+            if kind is NodeKind.REAL:
+                machine.mend(site)
+            else:
+                machine.clear(self.layout)
             starter = Starter(site, self._progress)
             starter.start_all(catalogue.parts(site))
             write_kubeconfig(self.layout.kubeconfig("admin"), site.kube("admin"), "admin")
@@ -240,7 +243,7 @@ class LocalCluster:
     def _require_usable(self) -> None:
         if not procfs.PROC.joinpath("self/stat").exists():
             raise LocalClusterError("A local cluster needs Linux: its processes are found in /proc.")
-        self.layout.check_length()
+        self.layout.check_name()
         kept.require_ours(self.layout)
         make_folder(self.layout.root)
 
@@ -271,7 +274,7 @@ class LocalCluster:
         state = kept.load(self.layout)
         emptied = fresh or (state is not None and state.phase is Phase.WIPING)
         known = state.node if state and not (emptied and named != choices.AUTO) else None
-        kind, why = choices.node_kind(named, known, lambda: machine.obstacles(self.layout.root))
+        kind, why = choices.node_kind(named, known, lambda: machine.obstacles(self.layout.root), machine.doubts)
         self._progress.note(f"node: {why}")
         return kind
 
