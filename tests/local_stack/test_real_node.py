@@ -162,10 +162,11 @@ def test_a_part_that_is_a_pod_is_stopped_started_and_killed_as_a_process_is(real
     assert procfs.process(first) is None
     assert not real.status()[name].ready
     real.start(name)
-    second = real.pid(name)
-    assert second not in (None, first)
-    real.kill(name)
-    assert wait_until(lambda: real.pid(name) not in (None, second), 60)
+    assert real.pid(name) not in (None, first)
+    for _ in range(3):  # the kubelet's patience with it does not wear out
+        before = real.pid(name)
+        real.kill(name)
+        assert wait_until(lambda: real.pid(name) not in (None, before), 10)  # noqa: B023 (asked in this round only)
     real.up()
     assert not_ready(real) == []
     assert "level=" in real.log_file(name).read_text()
