@@ -25,7 +25,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     pods.SERVER: ("/velero", "server"),
     pods.NODE_AGENT: ("/velero", "node-agent", "server"),
 }
-_PATIENCE = 90.0
+_PATIENCE = 180.0  # a bound, not a wait: pods of a busy machine take longer than one would think
 _S3 = f"http://{network.S3_ADDRESS}:{network.S3_PORT}"
 
 

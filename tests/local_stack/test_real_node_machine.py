@@ -94,7 +94,7 @@ def test_of_two_nodes_side_by_side_one_ends_and_leaves_its_share_of_the_machine_
     trial.cluster.down()
     trial.require_nothing_left(were)
     assert [name for name, part in real.status().items() if not part.ready] == []
-    reach = f"nc -w 3 {network.API_ADDRESS} {network.API_PORT} </dev/null"
+    reach = f"nc -w 20 {network.API_ADDRESS} {network.API_PORT} </dev/null"
     Kubectl(real.env())("-n", "velero", "exec", "deployment/velero", "--", "sh", "-c", reach)
 
 
@@ -114,7 +114,7 @@ def test_after_a_sigkill_of_everything_down_leaves_nothing_and_up_finds_what_was
     assert after.pod_range not in ("", before.pod_range)
     kubectl = Kubectl(trial.cluster.env())
     kubectl("get", "configmap", "kept")
-    kubectl("exec", "box", "--", "sh", "-c", f"nc -w 3 {network.S3_ADDRESS} {network.S3_PORT} </dev/null")
+    kubectl("exec", "box", "--", "sh", "-c", f"nc -w 20 {network.S3_ADDRESS} {network.S3_PORT} </dev/null")
     _begin_anew_on_remains(trial)
 
 
