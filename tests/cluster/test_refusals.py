@@ -145,7 +145,7 @@ def test_it_is_refused_with_a_reason_and_a_sentence_that_helps(
 
 
 def test_kubectl_wait_for_succeeded_false_sees_the_refusal(world: World, kubectl: Kubectl) -> None:
-    name = ("-n", world.namespace, "operation/restore")
+    name = ("-n", world.namespace, "operation/migration")
     kubectl("wait", *name, "--for=condition=Succeeded=False", "--timeout=5s")
     kubectl("wait", *name, "--for=condition=Failed", "--timeout=5s")
 
