@@ -5,6 +5,7 @@ Called by RestoreWorkflow before another attempt.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from temporalio import activity
@@ -51,8 +52,8 @@ class LeftoverActivities:
         status = await self._store.write(request.ref, own_run(), request.report)
         for name in request.names:
             while (found := await self._look(name)) is not None and not found.terminal:
-                if found.queued:
-                    await self._withdraw(found)
+                if found.queued and await self._withdrawn(found):
+                    break
                 activity.heartbeat(f"{name} is {found.phase or 'New'}")
                 await self._watches.restores.changed((self._namespace, name), HEARTBEAT_EVERY.total_seconds())
         return status
@@ -83,12 +84,15 @@ class LeftoverActivities:
         except NotFound:
             return None
 
-    async def _withdraw(self, found: RestoreObservation) -> None:
-        """Velero may begin it in this moment; then it is awaited like any other that runs."""
-        try:
+    async def _withdrawn(self, found: RestoreObservation) -> bool:
+        """Delete it; whether it is gone. Velero may begin it in this moment: then it is awaited like any that runs."""
+        with suppress(NotFound, Conflict):
             await self._api.delete(RESTORES, found.name, self._namespace, uid=found.uid)
-        except (NotFound, Conflict):
-            return
+        try:
+            await self._api.get(RESTORES, found.name, self._namespace)
+        except NotFound:
+            return True
+        return False
 
     async def _created(self, name: str, request: LeftoversRequest) -> Mapping[str, frozenset[str]] | None:
         """Names by kind; None where the Restore's list cannot be read."""

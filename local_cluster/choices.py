@@ -15,10 +15,16 @@ from local_cluster.state import NodeKind, State
 AUTO = "auto"
 
 
-def node_kind(named: str, known: NodeKind | None, obstacles: Callable[[], Sequence[str]]) -> tuple[NodeKind, str]:
+def node_kind(
+    named: str,
+    known: NodeKind | None,
+    obstacles: Callable[[], Sequence[str]],
+    doubts: Callable[[], Sequence[str]] = tuple,
+) -> tuple[NodeKind, str]:
     """The kind of node to run, and why, in words for a person.
 
     `named` is auto, real or kwok; `known` is what the cluster was begun with, None for a new one.
+    `obstacles` forbid a real node, `doubts` only keep auto from choosing one.
     """
     wanted = NodeKind(named) if named != AUTO else known
     if known and wanted is not known:
@@ -29,6 +35,8 @@ def node_kind(named: str, known: NodeKind | None, obstacles: Callable[[], Sequen
     if wanted is NodeKind.KWOK:
         return wanted, "pods run no containers (kwok)"
     why_not = ", ".join(obstacles())
+    if not why_not and wanted is None and doubts():
+        return NodeKind.KWOK, f"pods run no containers (kwok): {', '.join(doubts())}"
     if not why_not:
         return NodeKind.REAL, "pods run as containers of this machine (kubelet, containerd)"
     if wanted is NodeKind.REAL:

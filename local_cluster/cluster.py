@@ -75,6 +75,8 @@ class LocalCluster:
             self._end_former()
             if kind is NodeKind.REAL:
                 machine.mend(site)
+            else:
+                machine.clear(self.layout)
             starter = Starter(site, self._progress)
             starter.start_all(catalogue.parts(site))
             write_kubeconfig(self.layout.kubeconfig("admin"), site.kube("admin"), "admin")
@@ -241,7 +243,7 @@ class LocalCluster:
     def _require_usable(self) -> None:
         if not procfs.PROC.joinpath("self/stat").exists():
             raise LocalClusterError("A local cluster needs Linux: its processes are found in /proc.")
-        self.layout.check_length()
+        self.layout.check_name()
         kept.require_ours(self.layout)
         make_folder(self.layout.root)
 
@@ -270,8 +272,9 @@ class LocalCluster:
     def _node_kind(self, named: str, fresh: bool) -> NodeKind:
         """Decided before anything is wiped: a fresh cluster is like the old one, unless told otherwise."""
         state = kept.load(self.layout)
-        known = state.node if state and not (fresh and named != choices.AUTO) else None
-        kind, why = choices.node_kind(named, known, lambda: machine.obstacles(self.layout.root))
+        emptied = fresh or (state is not None and state.phase is Phase.WIPING)
+        known = state.node if state and not (emptied and named != choices.AUTO) else None
+        kind, why = choices.node_kind(named, known, lambda: machine.obstacles(self.layout.root), machine.doubts)
         self._progress.note(f"node: {why}")
         return kind
 
@@ -312,11 +315,10 @@ class LocalCluster:
         machine.clear(self.layout)
 
     def _end_parts(self, names: tuple[str, ...]) -> None:
-        """What holds containers is not asked: it would wait for them."""
-        if set(names) <= set(machine.HOLDERS):
-            processes.kill(self.layout, names)
-        else:
-            processes.end(self.layout, names, STOP_SECONDS)
+        """Containers end before any part does: the API server would wait for those that are its clients."""
+        if set(names) & set(catalogue.ALL_NAMES):
+            machine.end(self.layout)
+        processes.end(self.layout, names, STOP_SECONDS)
 
     def _stop(self, name: str) -> None:
         if self._is_pod(name):

@@ -13,6 +13,7 @@ from local_cluster.errors import LocalClusterError
 # Unix sockets below the state dir must fit 107 bytes (unix(7)); the longest, that of a Velero
 # plugin, adds 25. The limit is told at once, for the programs themselves only say "invalid argument".
 LONGEST_STATE_DIR = 80
+_UNFIT = ':,"\\'
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,14 @@ class Layout:
         """The layout of a state dir as a person writes it."""
         return cls(Path(os.path.realpath(Path(state_dir).expanduser())))
 
-    def check_length(self) -> None:
-        """Refuse a state dir in which unix sockets cannot be created."""
+    def check_name(self) -> None:
+        """Refuse a state dir whose path is too long for unix sockets, or that lists and settings cannot hold."""
+        unfit = sorted(set(str(self.root)) & set(_UNFIT) | {one for one in str(self.root) if not one.isprintable()})
+        if unfit:
+            raise LocalClusterError(
+                f"The state dir {str(self.root)!r} has {' '.join(map(repr, unfit))} in its path, which PATH, mounts or "
+                "the settings of containerd cannot hold; choose another one with --state-dir."
+            )
         length = len(os.fsencode(self.root))
         if length > LONGEST_STATE_DIR:
             raise LocalClusterError(

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,7 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _FORMAT = 1  # raised where this module writes the same files differently, so that no older archive is taken for it
 _UNFINISHED = ".image-"
+_KEPT_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def archive(image: Image, cache: Path) -> Archive:
         with locked(cache / "images.lock", lambda _: None):
             if not path.exists():
                 _make(image, path)
+    os.utime(path)
     return Archive(image, path, _digest_of(path))
 
 
@@ -168,7 +171,7 @@ def _run_as(image: Image) -> dict[str, Any]:
 
 def _make(image: Image, path: Path) -> None:
     """Write the archive under another name first; what a killed maker left under such a name goes now."""
-    for rubbish in path.parent.glob(f"{_UNFINISHED}*"):
+    for rubbish in (*path.parent.glob(f"{_UNFINISHED}*"), *_outdated(image, path.parent)):
         rubbish.unlink()
     layer, whole = (path.with_name(f"{_UNFINISHED}{kind}-{path.name}") for kind in ("layer", "whole"))
     try:
@@ -178,6 +181,12 @@ def _make(image: Image, path: Path) -> None:
         whole.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _outdated(image: Image, cache: Path) -> list[Path]:
+    """Archives of this image that nobody has asked for in a month; another checkout may still want a younger one."""
+    oldest = time.time() - _KEPT_SECONDS
+    return [one for one in cache.glob(f"{_short(image)}-*.tar") if one.stat().st_mtime < oldest]
 
 
 def _write_archive(image: Image, layer: IO[bytes], whole: Path) -> None:

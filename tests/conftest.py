@@ -1,6 +1,7 @@
 """One real cluster for the session, one engine on it, one namespace for each test that wants one.
 
-VOP_TEST_STATE_DIR names a cluster to use and leave running, for work on the tests themselves.
+VOP_TEST_STATE_DIR names a cluster to use and leave running, for work on the tests themselves; the one with a real node
+has -real behind that name.
 """
 
 import os

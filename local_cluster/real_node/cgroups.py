@@ -16,6 +16,8 @@ from local_cluster.files import wait_until
 from local_cluster.processes import send, wait_gone
 
 NEEDED = ("cpu", "cpuset", "memory", "pids")
+# A kubelet on version 2 wants this one too wherever the machine has it (kubelet 1.36, cm/cgroup_v2_manager_linux.go).
+_HANDED_ON = {*NEEDED, "hugetlb"}
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _SECONDS = 10.0
@@ -42,10 +44,20 @@ def missing(mountinfo: str, unified: frozenset[str]) -> list[str]:
 def missing_here() -> list[str]:
     """The same, for this machine."""
     text = _MOUNTS.read_text()
-    unified = [path for path, options in mounted(text).items() if "cgroup2" in options]
-    controllers = [path / "cgroup.controllers" for path in unified]
-    offered = frozenset(word for file in controllers if file.exists() for word in file.read_text().split())
-    return missing(text, offered)
+    return missing(text, _unified(text))
+
+
+def only_version_2() -> bool:
+    """Whether this machine offers no controller by version 1."""
+    text = _MOUNTS.read_text()
+    return len(missing(text, frozenset())) == len(NEEDED) and not missing(text, _unified(text))
+
+
+def _unified(mountinfo: str) -> frozenset[str]:
+    """The controllers that version 2 offers here."""
+    hierarchies = [path for path, options in mounted(mountinfo).items() if "cgroup2" in options]
+    controllers = [path / "cgroup.controllers" for path in hierarchies]
+    return frozenset(word for file in controllers if file.exists() for word in file.read_text().split())
 
 
 def create(name: str) -> None:
@@ -53,6 +65,7 @@ def create(name: str) -> None:
     for hierarchy in mounted(_MOUNTS.read_text()):
         folder = hierarchy / name
         try:
+            enable(hierarchy)
             folder.mkdir(exist_ok=True)
             _inherit(hierarchy, folder)
         except OSError as error:
@@ -60,6 +73,16 @@ def create(name: str) -> None:
                 f"Cannot make the cgroup {folder}: {error.strerror}; a real node needs cgroups that are yours to "
                 "change, or choose `--node kwok`."
             ) from error
+
+
+def enable(hierarchy: Path) -> None:
+    """Have version 2 hand the controllers on to its children; most machines do, and what is enabled stays so."""
+    handed_on, offered = hierarchy / "cgroup.subtree_control", hierarchy / "cgroup.controllers"
+    if not offered.exists():
+        return
+    wanted = set(offered.read_text().split()) & _HANDED_ON - set(handed_on.read_text().split())
+    if wanted:
+        handed_on.write_text(" ".join(f"+{name}" for name in sorted(wanted)))
 
 
 def _inherit(parent: Path, child: Path) -> None:
@@ -138,8 +161,6 @@ def _remove(folder: Path) -> bool:
     try:
         for inner, _, _ in os.walk(folder, topdown=False):
             Path(inner).rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
+    except OSError:  # a process is still in it, or a part of it went meanwhile: the next look tells
+        return not folder.exists()
     return True

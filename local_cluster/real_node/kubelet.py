@@ -86,6 +86,8 @@ def config(layout: Layout, address: str, health: int) -> dict[str, Any]:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         # Images come from nowhere but here: one that is collected cannot be had again.
         "imageGCHighThresholdPercent": 100,
+        # A program that is killed again and again is back within seconds; by default it is left for up to five minutes.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "3s"},
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 400,
         "maxPods": 200,

@@ -11,13 +11,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from local_cluster import processes
+from local_cluster.errors import LocalClusterError
 from local_cluster.layout import Layout
 from local_cluster.parts import Site
 from local_cluster.real_node import cgroups, network
 
-# Ended with the node whatever they do: a shim waits for its containers, and these are killed next.
-HOLDERS = ("containerd", "node-space")
-INSIDE = ("kubelet", *HOLDERS)
+# Not asked but killed: a shim would wait for its containers, and the kubelet would start others.
+INSIDE = ("kubelet", "containerd", "node-space")
 
 _PROGRAMS = {
     "runc": "runc",
@@ -28,7 +28,6 @@ _PROGRAMS = {
     "unshare": "util-linux",
     "mount": "mount",
 }
-_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def obstacles(state_dir: Path) -> list[str]:
@@ -44,8 +43,15 @@ def obstacles(state_dir: Path) -> list[str]:
     return [*_forbidden(), *_unsuitable(state_dir)]
 
 
+def doubts() -> list[str]:
+    """Why nobody should be given a real node without having asked for one."""
+    if cgroups.only_version_2():
+        return ["this machine has cgroup version 2 alone, where it was not tried yet; --node real tries it"]
+    return []
+
+
 def _which(name: str) -> str | None:
-    return shutil.which(name, path=_PATH)
+    return shutil.which(name, path=network.TOOLS_PATH)
 
 
 def _forbidden() -> list[str]:
@@ -58,7 +64,7 @@ def _forbidden() -> list[str]:
 
 
 def _complaint(argv: list[str]) -> str:
-    answer = subprocess.run(argv, env={"PATH": _PATH}, capture_output=True, text=True, check=False)
+    answer = subprocess.run(argv, env={"PATH": network.TOOLS_PATH}, capture_output=True, text=True, check=False)
     return "" if answer.returncode == 0 else answer.stderr.strip().replace("\n", " ")[:120] or "no reason given"
 
 
@@ -79,7 +85,7 @@ def prepare(site: Site) -> None:
 
 
 def mend(site: Site) -> None:
-    """Before the parts start: have what they need, or end them where it went away below them."""
+    """Before the parts start: have what they need, or end them where it went away beneath them."""
     network.require_free(IPv4Network(site.state.pod_range), site.layout.machine_name)
     if furnished(site.layout):
         furnish(site)
@@ -99,11 +105,27 @@ def furnished(layout: Layout) -> bool:
     return cgroups.complete(layout.machine_name) and network.exists(layout.machine_name)
 
 
+def end(layout: Layout) -> None:
+    """End every process of the node and of its pods."""
+    processes.kill(layout, INSIDE)
+    cgroups.kill(layout.machine_name)
+
+
 def clear(layout: Layout) -> None:
     """End every process of the node and of its pods, and remove all it has put on this machine."""
     name = layout.machine_name
-    processes.kill(layout, INSIDE)
-    cgroups.kill(name)
-    if os.geteuid() == 0:
-        network.remove(name)
+    if os.geteuid() != 0:
+        _require_nothing_of_root(layout)
+        return
+    end(layout)
+    network.remove(name)
     cgroups.remove(name)
+
+
+def _require_nothing_of_root(layout: Layout) -> None:
+    name = layout.machine_name
+    if network.exists(name) or cgroups.exists(name):
+        raise LocalClusterError(
+            f"A real node that root started in {layout.root} is still on this machine; only root can remove it: "
+            "`sudo vop local down`, with the same --state-dir."
+        )

@@ -5,7 +5,9 @@ nothing else of this machine, and nothing beyond it. Used by `machine`.
 """
 
 import json
+import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
@@ -25,6 +27,9 @@ API_PORT = 443
 S3_ADDRESS = "10.0.0.2"
 S3_PORT = 8333
 KUBELET_PORT = 10250
+
+# The system's tools lie in folders that are not on everybody's PATH, such as that of root after a plain `su`.
+TOOLS_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 _LINKS = Path("/sys/class/net")
 _SYSCTL = Path("/proc/sys/net")
@@ -166,7 +171,7 @@ def _ports(name: str) -> list[str]:
 
 
 def _command(argv: list[str], text: str = "") -> str:
-    answer = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+    answer = _run(argv, text)
     if answer.returncode != 0:
         raise LocalClusterError(f"`{' '.join(argv)}` failed.", answer.stderr.strip())
     return answer.stdout
@@ -178,8 +183,20 @@ def _json(*argv: str) -> list[dict[str, Any]]:
 
 
 def _quietly(*argv: str) -> None:
-    """A thing that went meanwhile is as good as removed."""
+    """A thing that went meanwhile is as good as removed; what only its tool can remove, is not removed without it."""
+    if shutil.which(argv[0], path=TOOLS_PATH):
+        _run(list(argv), "")
+
+
+def _run(argv: list[str], text: str) -> subprocess.CompletedProcess[str]:
     try:
-        subprocess.run(argv, capture_output=True, check=False)
-    except FileNotFoundError:  # without the tool nothing was set up either
-        return
+        return subprocess.run(
+            [shutil.which(argv[0], path=TOOLS_PATH) or argv[0], *argv[1:]],
+            input=text,
+            env={**os.environ, "PATH": TOOLS_PATH},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise LocalClusterError(f"`{argv[0]}` is missing; `scripts/node-packages` installs it.") from error

@@ -25,7 +25,11 @@ _TEARDOWN = '#!/bin/sh\nset -eu\nrm -rf "$VOL_DIR"\n'
 
 
 def provisioner(site: Site) -> Part:
-    """local-path-provisioner; it runs outside the cluster and needs no image of its own."""
+    """local-path-provisioner; it runs outside the cluster and needs no image of its own.
+
+    Its log says of each helper pod that its logs cannot be saved, for that is done from inside a cluster only; the
+    volume is made all the same.
+    """
     config = site.layout.config
     argv = (
         site.program(PART),

@@ -25,7 +25,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     pods.SERVER: ("/velero", "server"),
     pods.NODE_AGENT: ("/velero", "node-agent", "server"),
 }
-_PATIENCE = 90.0
+_PATIENCE = 180.0  # a bound, not a wait: pods of a busy machine take longer than one would think
 _S3 = f"http://{network.S3_ADDRESS}:{network.S3_PORT}"
 
 
@@ -50,7 +50,12 @@ def _run(layout: Layout) -> bool:
 def settle(site: Site) -> None:
     """Wait until no pod is said to run that has ended with the node; one that crashes again is not waited for."""
     where = f"/api/v1/pods?fieldSelector=spec.nodeName%3D{NODE}"
-    wait_until(lambda: not lost(site.kube().get(where), _places(site.layout)), _PATIENCE, every=0.2)
+    if not wait_until(lambda: not lost(site.kube().get(where), _places(site.layout)), _PATIENCE, every=0.2):
+        left = ", ".join(lost(site.kube().get(where), _places(site.layout)))
+        raise LocalClusterError(
+            f"The kubelet still says after {_PATIENCE:.0f} s that containers run which do not: {left}; "
+            "`vop local logs kubelet` says why."
+        )
 
 
 def _places(layout: Layout) -> str:

@@ -147,6 +147,54 @@ def test_a_cluster_of_another_kind_is_left_as_it_is(folder: Path) -> None:
     assert not (layout.root / "data").exists()
 
 
+def test_auto_keeps_off_a_machine_that_nobody_has_tried() -> None:
+    chosen, why = choices.node_kind("auto", None, list, lambda: ["never tried here; --node real tries it"])
+    assert chosen is NodeKind.KWOK
+    assert why == "pods run no containers (kwok): never tried here; --node real tries it"
+    assert choices.node_kind("real", None, list, lambda: ["never tried here"])[0] is NodeKind.REAL
+    assert choices.node_kind("auto", NodeKind.REAL, list, lambda: ["never tried here"])[0] is NodeKind.REAL
+
+
+@AS_ROOT
+def test_one_who_is_not_root_is_told_of_a_node_that_is(folder: Path) -> None:
+    """And nothing of it is removed halfway."""
+    real_node.require()
+    name = Layout.of(folder).machine_name
+    clear = f"""
+import os
+from local_cluster.layout import Layout
+from local_cluster.real_node import machine
+os.setuid(65534)
+machine.clear(Layout.of({str(folder)!r}))
+"""
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    try:
+        answer = subprocess.run([sys.executable, "-c", clear], capture_output=True, text=True, check=False)
+        assert "only root can remove it: `sudo vop local down`" in answer.stderr
+        assert network.exists(name)
+    finally:
+        network.remove(name)
+    assert not network.exists(name)
+
+
+TO_AND_FRO = """
+from ipaddress import IPv4Network
+from local_cluster.real_node import network
+network.create("vop-nosbin", IPv4Network("10.200.253.0/24"), 1, 2)
+assert network.exists("vop-nosbin")
+network.remove("vop-nosbin")
+"""
+
+
+@AS_ROOT
+def test_the_system_s_tools_are_found_where_path_does_not_lead() -> None:
+    """After a plain `su` root's PATH has no sbin; what was set up is removed all the same."""
+    real_node.require()
+    subprocess.run([sys.executable, "-c", TO_AND_FRO], env={"PATH": "/usr/bin:/bin"}, check=True)
+    assert not network.exists("vop-nosbin")
+    assert "vop-nosbin" not in real_node.output("nft", "list", "tables")
+
+
 @pytest.fixture
 def foreign_route() -> Iterator[IPv4Network]:
     """Somebody's VPN; the address belongs to nobody, and nothing is sent there."""

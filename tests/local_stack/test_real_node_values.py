@@ -1,5 +1,6 @@
 """What a real node decides, as values: addresses, rules, cgroups, and whose word about a pod counts."""
 
+import os
 import random
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -97,6 +98,19 @@ def test_cgroup_controllers_are_found_in_both_versions() -> None:
     assert cgroups.missing("", frozenset()) == list(cgroups.NEEDED)
 
 
+@pytest.mark.parametrize(
+    ("offered", "handed_on", "written"),
+    [("cpuset cpu io memory pids", "memory pids", "+cpu +cpuset"), ("cpu io", "cpu", "cpu"), ("", "", "")],
+)
+def test_version_2_hands_on_the_controllers_that_it_offers(
+    tmp_path: Path, offered: str, handed_on: str, written: str
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text(offered)
+    (tmp_path / "cgroup.subtree_control").write_text(handed_on)
+    cgroups.enable(tmp_path)
+    assert (tmp_path / "cgroup.subtree_control").read_text() == written
+
+
 def test_images_are_listed_with_their_digests() -> None:
     table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\nvop.local/a:1 application/x sha256:1 2 MiB linux/amd64 -\n\n"
     assert containerd.listed(table) == {"vop.local/a:1": "sha256:1"}
@@ -138,3 +152,26 @@ def test_a_container_that_is_said_to_run_and_does_not_is_noticed(
     found: dict[str, Any] | None, places: str, lost: list[str]
 ) -> None:
     assert workloads.lost(found, places) == lost
+
+
+def test_version_2_hands_on_what_a_kubelet_asks_for(tmp_path: Path) -> None:
+    """hugetlb too, which nobody hands on by himself, where the machine has it."""
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory hugetlb pids rdma misc")
+    handed_on = tmp_path / "cgroup.subtree_control"
+    handed_on.write_text("memory pids")
+    cgroups.enable(tmp_path)
+    assert handed_on.read_text() == "+cpu +cpuset +hugetlb"
+
+
+def test_a_cgroup_counts_as_removed_once_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of it that went meanwhile says nothing of the whole."""
+    tree = tmp_path / "node"
+    (tree / "pod/container").mkdir(parents=True)
+    (tree / "stays").mkdir()
+    walked = list(os.walk(tree, topdown=False))
+    (tree / "pod/container").rmdir()
+    monkeypatch.setattr(os, "walk", lambda *_, **__: iter(walked))
+    assert not cgroups._remove(tree)
+    monkeypatch.undo()
+    assert cgroups._remove(tree)
+    assert not tree.exists()

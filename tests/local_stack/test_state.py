@@ -91,6 +91,13 @@ def test_a_path_too_long_for_unix_sockets_is_refused() -> None:
     assert not Path(long).exists()
 
 
+@pytest.mark.parametrize(("name", "named"), [("a,b", "','"), ("a:b", "':'"), ('a"b', "'\"'"), ("a\nb", r"'\\n'")])
+def test_a_path_that_mounts_or_settings_cannot_hold_is_refused(tmp_path: Path, name: str, named: str) -> None:
+    with pytest.raises(LocalClusterError, match=rf"has {named} in its path, .* another one with --state-dir"):
+        LocalCluster(tmp_path / name).up(node="kwok")
+    assert not (tmp_path / name).exists()
+
+
 def test_a_folder_that_cannot_be_made_is_said() -> None:
     with pytest.raises(LocalClusterError, match=r"Cannot write /dev/null/x: .*; choose a folder that is yours"):
         LocalCluster("/dev/null/x").up(node="kwok")

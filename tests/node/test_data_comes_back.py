@@ -6,8 +6,7 @@ import pytest
 from support.kube import Kubectl
 from support.shop import ORDERS, Shop
 from support.velero import Velero
-
-from local_cluster import images
+from support.world import files_on_a_volume
 
 WITH_DATA = "--default-volumes-to-fs-backup"
 
@@ -66,31 +65,6 @@ echo secret >deep/er/file; chmod 0640 deep/er/file; chown 999:998 deep/er/file
 ln -s deep/er/file link
 """
 LOOK = "cd /data; find . ! -path . | sort | xargs stat -c '%n %F %a %u:%g %N'; sha256sum random deep/er/file"
-
-
-def files_on_a_volume(namespace: str) -> dict[str, Any]:
-    labels = {"app": "files"}
-    container = {
-        "name": "files",
-        "image": images.BUSYBOX,
-        "imagePullPolicy": "Never",
-        "command": ["sleep", "1000000000"],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-    }
-    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "files", "namespace": namespace},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
-            },
-            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
-        },
-    }
 
 
 def test_files_come_back_bit_for_bit_with_their_owners_and_modes(

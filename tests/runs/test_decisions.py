@@ -11,10 +11,11 @@ from support.runs import Ended, Stage, backup, check_promises, restore_parts
 from support.scripted import EMPTY, HAPPY, Script, always, phases, seen, unavailable
 from support.scripted_restores import HAPPY_RESTORE, NOTHING_CAME, observed, restore_script
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from operation_engine.domain.admission import refuse
+from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.resources.conditions import ConditionStatus, ConditionType
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_status import OperationStatus
@@ -34,6 +35,8 @@ class Asking:
 
     def __init__(self, play: Stage, handle: WorkflowHandle[Any, OperationStatus], manifest: dict[str, Any]) -> None:
         self.play, self.handle, self._manifest = play, handle, manifest
+        meta = manifest["metadata"]
+        self.ref = OperationRef(namespace=meta["namespace"], name=meta["name"], uid=meta["uid"])
 
     async def status(self) -> OperationStatus:
         meta = self._manifest["metadata"]
@@ -299,3 +302,49 @@ async def test_a_backup_fails_at_once_where_nobody_was_to_be_asked(play: Stage) 
     ended = await play.run(Script(contents=EMPTY), name="backup-does-not-ask")
     assert (ended.status.phase, ended.status.reason) == ("Failed", "VerificationFailed")
     assert "AwaitingDecision" not in ended.reasons
+
+
+RESETS: dict[str | None, tuple[int, list[Any]]] = {
+    None: (2, [[PARTIAL], [PARTIAL], list(HAPPY_RESTORE)]),
+    "find_backup": (2, [[PARTIAL], [PARTIAL], list(HAPPY_RESTORE)]),
+    "create_restore": (1, [[PARTIAL, PARTIAL], list(HAPPY_RESTORE)]),
+    "follow_restore": (1, [[PARTIAL], list(HAPPY_RESTORE)]),
+}
+
+
+@pytest.mark.parametrize("after", RESETS)
+async def test_a_reset_while_a_person_is_asked_asks_anew_and_never_restores_twice(
+    play: Stage, after: str | None
+) -> None:
+    """To before the Velero Restore was made it is another attempt, to after it the same one."""
+    attempt, answers = RESETS[after]
+    script = restore_script(attempts=answers)
+    async with asking(play, script, name=f"reset-asked-{(after or 'first').replace('_', '-')}") as asked:
+        await asked.handle.signal("retry", {"attempt": 7})
+        run_id = await play.reset(asked.ref, after)
+        await play.api.until(
+            asked.ref.uid,
+            lambda s: s.reason == "AwaitingDecision" and s.workflow is not None and s.workflow.run_id == run_id,
+            WITHIN_S,
+        )
+        status = await asked.status()
+        assert (status.phase, status.attempt) == ("Running", attempt)
+        await asked.handle.signal("retry", {"attempt": attempt})
+        ended = await asked.ended()
+    assert ended.status.phase == "Succeeded"
+    assert len(set(script.created)) == len(ended.status.attempts) == attempt + 1
+
+
+@pytest.mark.parametrize("after", [None, "create_restore", "verify_contents"])
+async def test_a_succeeded_restore_is_never_reopened_by_a_reset(play: Stage, after: str | None) -> None:
+    name = f"reset-done-{(after or 'first').replace('_', '-')}"
+    script, manifest = restore_script(), backup(**restore_parts(name=name))
+    done = await play.ended(await play.start(script, manifest), manifest)
+    assert done.status.phase == "Succeeded"
+    await play.reset(done.ref, after)
+    with pytest.raises(WorkflowFailureError) as caught:
+        await play.latest(done.ref).result()
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.type == "Fenced"
+    assert play.api.statuses[done.ref.uid][-1] == done.status
+    assert len(script.created) == 1

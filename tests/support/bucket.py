@@ -33,6 +33,10 @@ class Bucket:
             answer.release_conn()
         return found
 
+    def names(self, prefix: str) -> list[str]:
+        """Keys of everything below a prefix, which need not end at a slash."""
+        return [str(found.object_name) for found in self._client.list_objects(self._name, prefix=prefix)]
+
     def remove(self, backup: str, artefact: str) -> None:
         """Lose one artefact, such as `resource-list.json.gz`."""
         self._client.remove_object(self._name, f"backups/{backup}/{backup}-{artefact}")

@@ -12,7 +12,10 @@ from support.memory import OPERATIONS, MemoryApi, managed_namespace
 from support.scripted import Script, Scripted, ScriptedVelero
 from support.scripted_restores import ScriptedRestores, restore_script
 from support.scripted_safeguards import ScriptedSafeguards
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError
@@ -167,6 +170,31 @@ class Stage:
             details=metadata.current_details,
             shown_phase=description.typed_search_attributes[SearchAttributeKey.for_keyword(PHASE)],
         )
+
+    async def reset(self, ref: OperationRef, after: str | None) -> str:
+        """Reset as a person does in the UI: to the first task, or to the one that follows an activity's end."""
+        history = await self.history_of(ref)
+        names = {e.event_id: e.activity_task_scheduled_event_attributes.activity_type.name for e in history.events}
+        reached = after is None
+        for event in history.events:
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
+                reached = reached or names[scheduled] == after
+            if reached and event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                return await self._reset_to(ref, event.event_id)
+        raise AssertionError(f"no task after {after}")
+
+    async def _reset_to(self, ref: OperationRef, event_id: int) -> str:
+        answer = await self.client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=self.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=workflow_id(ref)),
+                reason="test",
+                workflow_task_finish_event_id=event_id,
+                request_id=str(uuid4()),
+            )
+        )
+        return answer.run_id
 
     async def history_of(self, ref: OperationRef) -> WorkflowHistory:
         return await self.latest(ref).fetch_history()

@@ -8,6 +8,8 @@ from typing import Any
 
 from support.kube import Kubectl
 
+from local_cluster import images
+
 MANAGED = {"app.vworkspace.io/managed-by": "vworkspace"}
 VELERO = "velero"
 
@@ -106,6 +108,32 @@ def application_instance(namespace: str, name: str, release_namespace: str | Non
             "chart": chart,
             "release": {"name": name, "namespace": release_namespace or namespace},
             "values": {"source": "inline", "inline": {}},
+        },
+    }
+
+
+def files_on_a_volume(namespace: str) -> Json:
+    """A StatefulSet with an empty volume at /data, where pods run."""
+    labels = {"app": "files"}
+    container = {
+        "name": "files",
+        "image": images.BUSYBOX,
+        "imagePullPolicy": "Never",
+        "command": ["sleep", "1000000000"],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "files", "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+            },
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
         },
     }
 
