@@ -49,24 +49,28 @@ class ApprovalActivities:
         if why is None:
             message = "No approval is needed here."
             return ApprovalAnswer(status=status, gate=Gate(answer=Answer.PASS, message=message))
-        if approvals.holds(operation.status.approval, digest):
+        if approvals.holds(operation.status.approval, digest, request.because):
             return _approved(status, operation.status.approval)
-        return await self._judge(request.ref, operation, status, why, digest)
+        return await self._judge(request, operation, status, why)
 
     async def _judge(
-        self, ref: OperationRef, operation: Operation, status: OperationStatus, why: str, digest: str | None
+        self, request: ApprovalRequest, operation: Operation, status: OperationStatus, why: str
     ) -> ApprovalAnswer:
-        named = approvals.named_approval(operation, digest)
+        ref, because, before = request.ref, request.because, operation.status.approval
+        digest = status.workflow.spec_digest if status.workflow else None
+        named = approvals.named_approval(operation, digest, because)
         text = (operation.spec.approvals.claim if operation.spec.approvals else None) or ""
         try:
             if text.strip():
-                return _approved(status, approvals.approval_of(await self._spend(text, ref), digest))
+                given = approvals.approval_of(await self._spend(text, ref), digest, because)
+                if not approvals.is_used_up(before, given):
+                    return _approved(status, given)
         except BadClaim as bad:
             return ApprovalAnswer(status=status, gate=approvals.invalid(str(bad)))
         except NoSecret as fault:
             gate = approvals.cannot_check(SECRET_VARIABLE, str(fault))
             return ApprovalAnswer(status=status, gate=gate, look_again=True)
-        if named is not None and self._guarded:
+        if named is not None and self._guarded and not approvals.is_used_up(before, named):
             return _approved(status, named)
         gate = approvals.await_approval(why, ref, named_counts=self._guarded, named=named)
         return ApprovalAnswer(status=status, gate=gate)

@@ -12,7 +12,7 @@ from activities.requests import StepRequest
 from activities.safeguard_requests import ConsentAnswer, ConsentRequest
 from operation_engine.domain import consent
 from operation_engine.domain.admission import Gate, refuse
-from operation_engine.domain.consent import Facts, NamespaceFacts, Route
+from operation_engine.domain.consent import BackupOrigin, Facts, NamespaceFacts, Route
 from operation_engine.domain.identity import OPERATION_LABEL
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_status import OperationStatus
@@ -47,7 +47,8 @@ class NamespaceActivities:
         if isinstance(way, Gate):
             return ConsentAnswer(status=status, gate=way)
         try:
-            facts = await self._facts(operation, way, request.backup_name)
+            backup = await self._api.get(BACKUPS, request.backup_name, self._velero_namespace)
+            facts = await self._facts(operation, way, consent.observe_origin(backup))
         except NotFound:
             gone = f"Velero Backup {request.backup_name} is gone: it expired, or somebody deleted it."
             return ConsentAnswer(status=status, gate=refuse(Reason.BACKUP_NOT_FOUND, gone))
@@ -59,6 +60,11 @@ class NamespaceActivities:
             destination=way.destination,
             creates_destination=found.creates_destination,
             approval_because=found.approval_because,
+            identities=(
+                backup["metadata"]["uid"],
+                facts.source.uid if facts.source else "",
+                facts.destination.uid if facts.destination else "",
+            ),
         )
 
     @activity.defn
@@ -78,12 +84,11 @@ class NamespaceActivities:
                 raise Refused(f"Namespace {way.destination} was made by somebody else meanwhile.") from error
         return status
 
-    async def _facts(self, operation: Operation, way: Route, backup_name: str) -> Facts:
-        backup = await self._api.get(BACKUPS, backup_name, self._velero_namespace)
+    async def _facts(self, operation: Operation, way: Route, backup: BackupOrigin) -> Facts:
         source = await self._namespace(way.source)
         is_home = way.source == way.destination
         return Facts(
-            backup=consent.observe_origin(backup),
+            backup=backup,
             source=source,
             destination=source if is_home else await self._namespace(way.destination),
             operation_uid=operation.metadata.uid,

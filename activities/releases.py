@@ -10,6 +10,7 @@ from activities.safeguard_requests import DestinationRequest, ResumeRequest, Sus
 from operation_engine.domain.identity import OperationRef
 from operation_engine.records.operations import OperationGone, OperationStore
 from operation_engine.records.suspension import Suspensions
+from operation_engine.runtime.kubernetes import KubernetesError, Unavailable
 
 SETTLED_WITHIN_S = 120.0
 """How long what Flux was at when it was suspended may take: a suspended release ends its action and begins no other."""
@@ -39,7 +40,11 @@ class ReleaseActivities:
         """Put back what this Operation suspended, unless another run goes on with it; the releases."""
         if not await self._may_resume(request.ref):
             return ()
-        return tuple(str(release) for release in await self._suspensions.resume(request.ref.uid))
+        try:
+            return tuple(str(release) for release in await self._suspensions.resume(request.ref.uid))
+        except KubernetesError as error:
+            # Whatever it is may be mended; a release that stays suspended is worth every try.
+            raise Unavailable(str(error)) from error
 
     async def _may_resume(self, ref: OperationRef) -> bool:
         """Not while another run works. An Operation that is gone has nobody else who would."""

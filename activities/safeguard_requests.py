@@ -1,6 +1,6 @@
 """What the safeguards of a Restore ask of activities and get back: consent, approval, suspension, what is replaced."""
 
-from activities.requests import GateAnswer, StepRequest
+from activities.requests import Created, GateAnswer, StepRequest
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.replacement import Replacement
 from operation_engine.domain.resources.common import ApiModel
@@ -21,6 +21,8 @@ class ConsentAnswer(GateAnswer):
     destination: str = ""
     creates_destination: bool = False
     approval_because: str | None = None
+    identities: tuple[str, ...] = ()
+    """uids of the backup, the source and the destination (empty where there is none): what was agreed to."""
 
 
 class ApprovalRequest(StepRequest):
@@ -71,6 +73,12 @@ class SafetyRequest(DestinationRequest):
     """The safety backup number `number` of the destination, its volumes taken as in the backup of that name."""
 
     backup_name: str
+    number: int
+
+
+class SafetyCreated(Created):
+    """The safety backup that was made, and its number: those that other runs made are left alone."""
+
     number: int
 
 

@@ -2,14 +2,14 @@
 
 from temporalio import activity
 
-from activities.creating import create_once
 from activities.operations import own_run
-from activities.requests import Created
-from activities.safeguard_requests import SafetyRequest
+from activities.safeguard_requests import SafetyCreated, SafetyRequest
 from operation_engine.domain import identity, safety
-from operation_engine.domain.velero import Marks
+from operation_engine.domain.velero import Marks, is_ours
 from operation_engine.records.operations import OperationStore
-from operation_engine.runtime.kubernetes import BACKUPS, NAMESPACES, KubernetesApi
+from operation_engine.runtime.kubernetes import BACKUPS, NAMESPACES, Conflict, KubernetesApi, Manifest, Refused
+
+MAX_NUMBERS = 100
 
 
 class SafetyActivities:
@@ -20,8 +20,11 @@ class SafetyActivities:
         self._velero_namespace, self._cluster_id = velero_namespace, cluster_id
 
     @activity.defn
-    async def create_safety_backup(self, request: SafetyRequest) -> Created:
-        """The Operation's safety backup of that number: its name is known beforehand, so there is one of each."""
+    async def create_safety_backup(self, request: SafetyRequest) -> SafetyCreated:
+        """A safety backup of this run, with that number or the next free one; tried again it is the same one.
+
+        What a run before a Reset has saved is of its time: the destination may have changed since.
+        """
         status = await self._store.write(request.ref, own_run(), request.report)
         operation = await self._store.current(request.ref)
         like = await self._api.get(BACKUPS, request.backup_name, self._velero_namespace)
@@ -31,8 +34,23 @@ class SafetyActivities:
             source_namespace_uid=namespace["uid"],
             restore_to=(namespace.get("annotations") or {}).get(identity.RESTORE_TO_ANNOTATION),
         )
-        manifest = safety.backup_manifest(
-            operation, request.number, request.destination, self._velero_namespace, marks, like
-        )
-        made = await create_once(self._api, BACKUPS, manifest)
-        return Created(status=status, name=made["metadata"]["name"], velero_namespace=self._velero_namespace)
+        for number in range(request.number, request.number + MAX_NUMBERS):
+            manifest = safety.backup_manifest(
+                operation, number, request.destination, self._velero_namespace, marks, like, own_run().run_id
+            )
+            if await self._is_made(manifest):
+                name = manifest["metadata"]["name"]
+                return SafetyCreated(status=status, name=name, velero_namespace=self._velero_namespace, number=number)
+        raise Refused(f"there are {MAX_NUMBERS} safety backups of this Operation already")
+
+    async def _is_made(self, manifest: Manifest) -> bool:
+        """Whether this Backup is there now, made by this run. Raises Refused where a stranger has its name."""
+        meta = manifest["metadata"]
+        try:
+            await self._api.create(BACKUPS, manifest, self._velero_namespace)
+        except Conflict as error:
+            found = (await self._api.get(BACKUPS, meta["name"], self._velero_namespace))["metadata"]
+            if not is_ours(found.get("labels") or {}, meta["labels"]):
+                raise Refused(f"A Velero Backup {meta['name']} exists that this engine did not make.") from error
+            return (found.get("annotations") or {}).get(safety.RUN_ANNOTATION) == own_run().run_id
+        return True

@@ -175,6 +175,7 @@ class WorkloadActivities:
     async def _remove(self, namespace: str, doomed: Sequence[Doomed]) -> None:
         """Delete these very objects, and wait until they are no more: a finalizer or a slow pod may take its time."""
         for one in doomed:
+            activity.heartbeat(str(one))
             await self._delete(namespace, one)
         while remaining := await self._remaining(namespace, doomed):
             activity.heartbeat(", ".join(str(one) for one in remaining[:5]))

@@ -91,9 +91,10 @@ def doctor() -> None:
 
 @main.command()
 @click.argument("operation", metavar="NAMESPACE/NAME")
-def retry(operation: str) -> None:
+@click.option("--skip", metavar="STEP", help="Go on without this step, such as SafetyBackup, where it failed.")
+def retry(operation: str, skip: str | None) -> None:
     """Try again after a failed attempt that waits for a decision."""
-    _decide("retry", operation)
+    _decide("retry", operation, skip)
 
 
 @main.command()
@@ -103,7 +104,7 @@ def abort(operation: str) -> None:
     _decide("abort", operation)
 
 
-def _decide(verb: str, operation: str) -> None:
+def _decide(verb: str, operation: str, skip: str | None = None) -> None:
     from temporalio.service import RPCError
 
     from operation_engine.deciding import Undecided
@@ -111,7 +112,7 @@ def _decide(verb: str, operation: str) -> None:
 
     settings = _settings()
     try:
-        click.echo(asyncio.run(_decided(settings, verb, operation)))
+        click.echo(asyncio.run(_decided(settings, verb, operation, skip)))
     except (kubernetes.NoCredentials, Undecided) as error:
         raise click.ClickException(str(error)) from error
     except (RPCError, RuntimeError) as error:
@@ -119,13 +120,13 @@ def _decide(verb: str, operation: str) -> None:
     _leave(0)
 
 
-async def _decided(settings: "Settings", verb: str, operation: str) -> str:
+async def _decided(settings: "Settings", verb: str, operation: str, skip: str | None) -> str:
     from operation_engine.deciding import decide
     from operation_engine.domain.decisions import Verb
     from operation_engine.runtime import kubernetes, temporal
 
     async with kubernetes.connect() as api:
-        return await decide(api, await temporal.connect(settings), Verb(verb), operation)
+        return await decide(api, await temporal.connect(settings), Verb(verb), operation, skip)
 
 
 async def _doctor(settings: "Settings") -> int:

@@ -21,13 +21,16 @@ class Undecided(Exception):
     """The decision does not count; the text says why."""
 
 
-async def decide(api: KubernetesApi, client: Client, verb: Verb, name: str) -> str:
-    """Send the decision about `NAMESPACE/NAME`; what came of it, as a sentence. Raises Undecided."""
+async def decide(api: KubernetesApi, client: Client, verb: Verb, name: str, skip: str | None = None) -> str:
+    """Send the decision about `NAMESPACE/NAME`; what came of it, as a sentence. Raises Undecided.
+
+    `skip` is a step that a retry goes on without; the workflow says which one that may be.
+    """
     status = await _asked(api, name)
     attempt, claim = status.attempt, status.workflow
     if claim is None:
         raise Undecided(f"Operation {name} has no workflow.")
-    payload = {"attempt": attempt, "by": await _who(api)}
+    payload = {"attempt": attempt, "by": await _who(api)} | ({"skip": skip} if skip else {})
     try:
         async with asyncio.timeout(ANSWERED_WITHIN_S):
             answer = await client.get_workflow_handle(claim.id).execute_update(str(verb), payload, result_type=str)

@@ -3,7 +3,7 @@
 RestoreWorkflow has one `Safeguards` and calls it in this order for every attempt.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from workflows.run import OperationRun, Stop, TimedOut
 with workflow.unsafe.imports_passed_through():
     from activities.namespaces import NamespaceActivities
     from activities.releases import ReleaseActivities
-    from activities.requests import Created, StepRequest, Verified, VerifyRequest
+    from activities.requests import StepRequest, Verified, VerifyRequest
     from activities.safeguard_requests import (
         ConsentAnswer,
         ConsentRequest,
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         ReplacementAnswer,
         ReplacementRequest,
         ResumeRequest,
+        SafetyCreated,
         SafetyRequest,
         Survey,
         Suspended,
@@ -49,6 +50,8 @@ EXPLAIN_WITHIN = timedelta(minutes=2)
 RESUME_WITHIN = timedelta(hours=24)
 """How long an API server may be away before HelmReleases stay suspended."""
 
+CleanUp = Callable[[], Awaitable[None]]
+
 
 class Safeguards:
     """What protects the two namespaces of one Restore, through all of its attempts in this run."""
@@ -58,7 +61,9 @@ class Safeguards:
         self.backup_name = ""
         self.agreed: ConsentAnswer | None = None
         self.saved_as: str | None = None
-        """The safety backup that was verified: it is made once, before anything was changed."""
+        """The safety backup that was verified."""
+        self.settled: str | None = None
+        """What became of the question of a safety backup, once that is known: it is asked before anything changes."""
         self.safety_number = 1
         self.suspended: tuple[str, ...] = ()
 
@@ -74,14 +79,36 @@ class Safeguards:
         self.agreed = answer
         await approval(operation, RestoreStep.APPROVE, answer.approval_because)
 
-    async def prepare(self, *, skip_safety_backup: bool = False) -> None:
-        """Everything that comes before the Velero Restore. Raises Stop."""
+    async def prepare(self, *, skip_safety_backup: bool = False, clean_up: CleanUp | None = None) -> None:
+        """Everything that comes before the Velero Restore; `clean_up` once all of it is saved. Raises Stop."""
         if self._agreed.creates_destination:
             request = StepRequest(ref=self.operation.ref, report=self.operation.report())
             await self._call(NamespaceActivities.create_destination, request, "Make the destination")
         await self._suspend()
         saved_as = await self._safety_backup(skip_safety_backup)
+        await self._still_agreed()
+        if clean_up is not None:
+            await clean_up()
         await self._replace_volumes(saved_as)
+        await self._still_agreed()
+
+    async def _still_agreed(self) -> None:
+        """After every wait: the same backup and namespaces, both still agreeing. Raises Stop."""
+        request = ConsentRequest(ref=self.operation.ref, report=self.operation.report(), backup_name=self.backup_name)
+        answer = await self._call(NamespaceActivities.check_consent, request, "See that both sides still agree")
+        if answer.gate.answer != Answer.PASS:
+            raise Stop(answer.gate.reason or Reason.CONSENT_MISSING, answer.gate.message)
+        before = self._agreed
+        was, now = list(before.identities), list(answer.identities)
+        if before.creates_destination:
+            was[-1:] = now[-1:]  # the engine has made it meanwhile
+        if was != now or answer.approval_because != before.approval_because:
+            raise Stop(
+                Reason.CONSENT_MISSING,
+                f"The backup or one of the namespaces {answer.source} and {answer.destination} was made anew while "
+                "this Operation waited; what was agreed and approved was about the one before.",
+            )
+        self.agreed = answer
 
     async def resume(self, failure: str | None = None) -> str | None:
         """Put back what was suspended, whatever the end; what went wrong with that, or None. Never raises.
@@ -127,26 +154,31 @@ class Safeguards:
         operation.end(RestoreStep.SUSPEND, f"Suspended: {', '.join(suspended.releases)}.{busy}")
 
     async def _safety_backup(self, skip: bool) -> str | None:
-        """A verified backup of the destination, once: its name, None where there is none by somebody's wish.
+        """A verified backup of the destination: its name, None where there is none by somebody's wish or for no need.
 
-        Raises Stop: a person may retry, skip it, or abort.
+        Settled once: what a later attempt finds are leftovers. Raises Stop: a person may retry, skip it, or abort.
         """
         operation, step = self.operation, RestoreStep.SAFETY
         operation.begin(step)
         if skip:
-            operation.end(step, "Skipped by a person's decision.", StepState.SKIPPED)
-            return None
-        if self.saved_as is not None:
-            operation.end(step, f"Velero Backup {self.saved_as} was made before anything changed.", StepState.SKIPPED)
+            self.saved_as, self.settled = None, "Skipped by a person's decision."
+        if self.settled is not None:
+            operation.end(step, self.settled, StepState.SKIPPED)
             return self.saved_as
         survey: Survey = await self._call(
             WorkloadActivities.survey_destination, self._about(), "See what the destination holds"
         )
         if not survey.is_wanted:
             why = "spec.parameters.safetyBackup is false." if not survey.holdings.is_empty else "Nothing could be lost."
-            operation.end(step, f"The destination holds {survey.holdings}. {why}", StepState.SKIPPED)
+            self.settled = f"The destination held {survey.holdings}. {why}"
+            operation.end(step, self.settled, StepState.SKIPPED)
             return None
-        self.saved_as = await self._saved()
+        try:
+            self.saved_as = await self._saved()
+        except (Stop, TimedOut) as fault:
+            message = f"Nothing was touched: the backup before it failed. {fault}"
+            raise Stop(Reason.SAFETY_BACKUP_FAILED, message) from None
+        self.settled = f"Velero Backup {self.saved_as} was made before anything changed."
         operation.end(step, f"Velero Backup {self.saved_as} holds what was there: {survey.holdings}.")
         return self.saved_as
 
@@ -156,9 +188,7 @@ class Safeguards:
         if verdict.outcome == Outcome.RETRY:
             verdict = await self._try_to_save()
         if verdict.outcome != Outcome.PASSED:
-            raise Stop(
-                Reason.SAFETY_BACKUP_FAILED, f"Nothing was touched: the backup before it failed. {verdict.message}"
-            )
+            raise Stop(Reason.SAFETY_BACKUP_FAILED, verdict.message)
         return verdict.message
 
     async def _try_to_save(self) -> Verdict:
@@ -172,10 +202,10 @@ class Safeguards:
             backup_name=self.backup_name,
             number=self.safety_number,
         )
-        created: Created = await self._call(
+        created: SafetyCreated = await self._call(
             SafetyActivities.create_safety_backup, request, "Back up what is there before it is touched"
         )
-        self.safety_number += 1
+        self.safety_number = created.number + 1
         observation = await follow(operation, SAFETY_BACKUP, created.name)
         verdict = ended_verdict(observation, PartialFailure.FAIL, await self._problems(observation))
         if verdict.outcome == Outcome.PASSED and observation is not None:

@@ -124,22 +124,41 @@ def moment(found: Any) -> datetime | None:
         return None
 
 
-def approval_of(claim: Claim, spec_digest: str | None) -> Approval:
+def approval_of(claim: Claim, spec_digest: str | None, because: str | None = None) -> Approval:
     """What the status keeps of a claim that was spent."""
-    return Approval(by=claim.by, at=claim.at, claim_digest=claim.digest, spec_digest=spec_digest)
+    return Approval(
+        by=claim.by, at=claim.at, claim_digest=claim.digest, spec_digest=spec_digest, because=_line(because)
+    )
 
 
-def named_approval(operation: Operation, spec_digest: str | None) -> Approval | None:
+def named_approval(operation: Operation, spec_digest: str | None, because: str | None = None) -> Approval | None:
     """The approval by name alone, where there is one; whether it counts is for the installation to say."""
     given = operation.spec.approvals
     if given is None or not (given.approved_by or "").strip():
         return None
-    return Approval(by=bounded(given.approved_by or "", MAX_BY), at=moment(given.approved_at), spec_digest=spec_digest)
+    by, at = bounded(given.approved_by or "", MAX_BY), moment(given.approved_at)
+    return Approval(by=by, at=at, spec_digest=spec_digest, because=_line(because))
 
 
-def holds(approval: Approval | None, spec_digest: str | None) -> bool:
-    """Whether an approval that was accepted before is one of this very spec: then it holds for retries and Resets."""
-    return approval is not None and approval.spec_digest == spec_digest
+def holds(approval: Approval | None, spec_digest: str | None, because: str | None = None) -> bool:
+    """Whether an approval that was accepted before is one of this very spec: then it holds for retries and Resets.
+
+    Where something has come up since that nobody can waive, it was not approved with the rest.
+    """
+    if approval is None or approval.spec_digest != spec_digest:
+        return False
+    return because is None or approval.because == _line(because)
+
+
+def is_used_up(approval: Approval | None, given: Approval) -> bool:
+    """Whether what is given now is what was accepted before, for something else: it does not count twice."""
+    if approval is None or approval.because == given.because:
+        return False
+    return (approval.by, approval.at, approval.claim_digest) == (given.by, given.at, given.claim_digest)
+
+
+def _line(text: str | None) -> str | None:
+    return None if text is None else bounded(text, MAX_BY)
 
 
 def await_approval(why: str, ref: OperationRef, *, named_counts: bool, named: Approval | None) -> Gate:

@@ -149,9 +149,11 @@ def _send(wanted: Awaited) -> str:
 def question(ref: OperationRef, reason: Reason, why: str, attempt: int) -> str:
     """What a person reads on the Operation: what failed, why, and how to go on."""
     retry = f"kubectl annotate operation {ref.name} -n {ref.namespace} ops.vworkspace.io/retry={attempt}"
+    skips = awaited(reason, attempt).may_skip
+    skip = f"; to go on without it: vop retry {ref.namespace}/{ref.name} --skip {skips[0]}" if skips else ""
     return (
         f"Attempt {attempt} failed ({reason}): {bounded(why, _MAX_WHY)} "
-        f"Repair the cause, then: {retry} --overwrite (or ops.vworkspace.io/abort={attempt})"
+        f"Repair the cause, then: {retry} --overwrite (or ops.vworkspace.io/abort={attempt}){skip}"
     )
 
 

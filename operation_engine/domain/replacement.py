@@ -48,6 +48,8 @@ class Claim(ApiModel):
     uid: str
     volume: str | None = None
     is_retained: bool = False
+    owners: tuple[str, ...] = ()
+    """uids of what takes it along when it goes."""
     restored_by: str | None = None
     """The Velero Restore that touched it last."""
     created_at: datetime | None = None
@@ -131,7 +133,7 @@ def plan(
         _stranger(strangers),
         _selected(parameters, leaving),
         _held(source, contents, top, going),
-        _taken_along(claims, going, top),
+        _taken_along(claims, going, [*top, *pods]),
     ):
         if gate.answer != Answer.PASS:
             return Replacement(gate=gate)
@@ -267,16 +269,16 @@ def _held(source: str, contents: Mapping[str, Sequence[str]], top: Sequence[User
 
 
 def _taken_along(claims: Sequence[Claim], going: Sequence[Claim], top: Sequence[User]) -> Gate:
-    """A StatefulSet may take all of its claims with it, those too of which the backup has no data."""
+    """A workload may take claims with it, those too of which the backup has no data: its own, or its StatefulSet's."""
     staying = [claim for claim in claims if claim not in going]
     for user in top:
         for claim in staying:
-            if user.deletes_claims and user.made(claim.name):
+            if user.uid in claim.owners or (user.deletes_claims and user.made(claim.name)):
                 return refuse(
                     Reason.VALIDATION_FAILED,
                     f"{_FIELD} would delete {user}, and with it PersistentVolumeClaim {claim.name}, of which the "
-                    "backup has no data (its persistentVolumeClaimRetentionPolicy.whenDeleted is Delete). Set that to "
-                    "Retain and create a new Operation.",
+                    "backup has no data (by its ownerReferences, or the persistentVolumeClaimRetentionPolicy). Change "
+                    "that and create a new Operation.",
                 )
     return PASS
 
@@ -295,6 +297,7 @@ def observe_claim(manifest: Mapping[str, Any], reclaim_policies: Mapping[str, st
         uid=manifest["metadata"]["uid"],
         volume=volume,
         is_retained=reclaim_policies.get(volume or "") == "Retain",
+        owners=tuple(owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or ()),
         restored_by=(manifest["metadata"].get("labels") or {}).get(VELERO_RESTORE_LABEL),
         created_at=manifest["metadata"].get("creationTimestamp"),
     )

@@ -17,6 +17,8 @@ from operation_engine.domain.velero import NEVER_BACKED_UP, Marks, item_operatio
 DEFAULT_CONFIG_MAPS = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"})
 _SERVICE_ACCOUNT = "kubernetes.io/service-account.name"
 TTL = timedelta(days=30)
+RUN_ANNOTATION = "ops.vworkspace.io/run"
+"""The workflow run that made it: one made before a Reset shows what was there then."""
 _VOLUME_OPTIONS = ("snapshotVolumes", "snapshotMoveData", "defaultVolumesToFsBackup")
 _SNAPSHOT_CLASS = "velero.io/csi-volumesnapshot-class_"
 
@@ -55,13 +57,20 @@ def backup_name(ref: OperationRef, number: int) -> str:
 
 
 def backup_manifest(
-    operation: Operation, number: int, destination: str, velero_namespace: str, marks: Marks, like: Mapping[str, Any]
+    operation: Operation,
+    number: int,
+    destination: str,
+    velero_namespace: str,
+    marks: Marks,
+    like: Mapping[str, Any],
+    run_id: str,
 ) -> dict[str, Any]:
     """The Velero Backup of a whole destination. Volumes are taken as in the backup that will be restored (`like`)."""
     meta = operation.metadata
     ref = OperationRef(namespace=meta.namespace or "", name=meta.name, uid=meta.uid)
     given, spec = like["metadata"].get("annotations") or {}, like.get("spec") or {}
     annotations = {key: value for key, value in given.items() if key.startswith(_SNAPSHOT_CLASS)}
+    annotations[RUN_ANNOTATION] = run_id
     annotations[identity.SOURCE_NAMESPACE_UID_ANNOTATION] = marks.source_namespace_uid
     if marks.restore_to:
         annotations[identity.RESTORE_TO_ANNOTATION] = marks.restore_to

@@ -33,7 +33,7 @@ class Suspensions:
 
         Told by the release's own target and not by labels on workloads: those their tenant may write as he likes.
         """
-        found = [release async for release in self._releases() if release.target_namespace == destination]
+        found = await self.get(destination)
         return tuple([await self._changed(release, uid, suspend_patch) for release in found])
 
     async def resume(self, uid: str) -> tuple[Release, ...]:

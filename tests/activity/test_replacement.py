@@ -120,7 +120,7 @@ def saved(cluster: LocalCluster, kubectl: Kubectl, backups: VeleroBackups, names
     kubectl.apply(
         {"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": metadata, "spec": spec, "status": status}
     )
-    infos = [{"pvcName": "data", "pvcNamespace": namespace, "backupMethod": "PodVolumeBackup", "pvbInfo": {"size": 9}}]
+    infos = [{"pvcName": "data", "pvcNamespace": namespace, "backupMethod": "PodVolumeBackup", "result": "succeeded"}]
     contents = {
         "v1/PersistentVolumeClaim": [f"{namespace}/data", f"{namespace}/other"],
         "apps/v1/Deployment": [f"{namespace}/web"],

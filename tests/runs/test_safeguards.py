@@ -78,7 +78,7 @@ async def test_without_consent_nothing_is_done(play: Stage) -> None:
 
 
 async def test_consent_that_is_taken_back_is_missed_by_the_next_attempt(play: Stage) -> None:
-    script = restore_script(guards=Guards(consents=[AGREED, NO_CONSENT]), attempts=[list(FAILED)])
+    script = restore_script(guards=Guards(consents=[AGREED, AGREED, AGREED, NO_CONSENT]), attempts=[list(FAILED)])
     ended = await decided(play, script, {"attempt": 1}, {"attempt": 2, "verb": "abort"})
     assert (ended.status.phase, ended.status.reason) == ("Failed", "AbortedByUser")
     assert [attempt.reason for attempt in ended.status.attempts] == ["VeleroRestoreFailed", "ConsentMissing"]
@@ -271,3 +271,54 @@ async def test_a_backup_that_asks_for_none_does_not_speak_of_it(play: Stage) -> 
     ended = await play.run(script)
     assert "AwaitApproval" not in ended.steps
     assert "check_approval" not in script.calls
+
+
+@pytest.mark.parametrize("place", ["b", "s", "d"])
+async def test_what_is_made_anew_while_it_waits_was_not_agreed_to(play: Stage, place: str) -> None:
+    agreed = ("b", "s", "d")
+    anew = tuple(f"another-{uid}" if uid == place else uid for uid in agreed)
+    script = guarded(identities=[agreed, anew], replacement=REPLACED)
+    ended = await play.restore(script, policy=AT_ONCE)
+    assert (ended.status.phase, ended.status.reason) == ("Failed", "ConsentMissing")
+    assert "was made anew while this Operation waited" in (ended.status.message or "")
+    assert (script.guards.deleted, script.created) == ([], [])
+
+
+async def test_a_destination_that_was_made_for_it_is_the_one_that_was_agreed_to(play: Stage) -> None:
+    script = guarded(creates_destination=True, identities=[("b", "s", ""), ("b", "s", "d")])
+    assert (await play.restore(script)).status.phase == "Succeeded"
+
+
+async def test_consent_is_asked_again_right_before_the_restore(play: Stage) -> None:
+    script = guarded(consents=[AGREED, AGREED, NO_CONSENT])
+    ended = await play.restore(script, policy=AT_ONCE)
+    assert ended.status.reason == "ConsentMissing"
+    assert script.created == []
+
+
+async def test_where_nothing_was_to_be_saved_a_retry_does_not_save_its_leftovers(play: Stage) -> None:
+    script = restore_script(guards=Guards(), attempts=[list(FAILED), list(HAPPY_RESTORE)])
+    script.on_call["create_restore"] = lambda: setattr(script.guards, "holdings", FULL)
+    ended = await decided(play, script, {"attempt": 1})
+    assert ended.status.phase == "Succeeded"
+    assert script.guards.made == []
+
+
+async def test_a_backup_that_cannot_even_be_begun_is_a_failed_one(play: Stage) -> None:
+    script = guarded(holdings=FULL)
+    script.before = {"create_safety_backup": iter(always(unavailable(timedelta(hours=1))))}
+    ended = await play.restore(script, policy=AT_ONCE)
+    assert (ended.status.phase, ended.status.reason) == ("Failed", "SafetyBackupFailed")
+    assert script.created == []
+
+
+async def test_who_is_asked_about_a_failed_backup_is_told_how_to_go_on_without_it(play: Stage) -> None:
+    script = guarded(holdings=FULL, safety=[list(UNSAVED["failed"])])
+    manifest = backup(**restore_parts())
+    with play.environment.with_time_skipping_disabled():
+        handle = await play.start(script, manifest)
+        await until(play, manifest, "AwaitingDecision", 1)
+        asked = play.api.statuses[manifest["metadata"]["uid"]][-1]
+        await handle.execute_update("abort", {"attempt": 1}, result_type=str)
+        await play.ended(handle, manifest)
+    assert "vop retry shop/restore --skip SafetyBackup" in (asked.message or "")

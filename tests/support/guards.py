@@ -35,6 +35,7 @@ class Guards:
     consents: list[Gate] = field(default_factory=lambda: [AGREED])
     creates_destination: bool = False
     because: str | None = None
+    identities: list[tuple[str, ...]] = field(default_factory=lambda: [("b", "s", "d")])
     approvals: list[Gate] = field(default_factory=lambda: [UNNEEDED])
     releases: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()

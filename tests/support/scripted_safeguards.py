@@ -8,7 +8,7 @@ from support.scripted import VELERO_NAMESPACE, Scripts
 from temporalio import activity
 
 from activities.operations import own_run
-from activities.requests import Created, StepRequest
+from activities.requests import StepRequest
 from activities.safeguard_requests import (
     ApprovalAnswer,
     ApprovalRequest,
@@ -19,6 +19,7 @@ from activities.safeguard_requests import (
     ReplacementAnswer,
     ReplacementRequest,
     ResumeRequest,
+    SafetyCreated,
     SafetyRequest,
     Survey,
     Suspended,
@@ -62,6 +63,7 @@ class ScriptedSafeguards:
             destination="shop",
             creates_destination=guards.creates_destination,
             approval_because=guards.because,
+            identities=_next(guards.identities),
         )
 
     @activity.defn
@@ -88,11 +90,11 @@ class ScriptedSafeguards:
         return self._guards.releases
 
     @activity.defn
-    async def create_safety_backup(self, request: SafetyRequest) -> Created:
+    async def create_safety_backup(self, request: SafetyRequest) -> SafetyCreated:
         status, name = await self._entered(request), safety.backup_name(request.ref, request.number)
         if name not in self._guards.made:
             self._guards.made.append(name)
-        return Created(status=status, name=name, velero_namespace=VELERO_NAMESPACE)
+        return SafetyCreated(status=status, name=name, velero_namespace=VELERO_NAMESPACE, number=request.number)
 
     @activity.defn
     async def survey_destination(self, request: DestinationRequest) -> Survey:

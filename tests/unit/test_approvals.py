@@ -113,6 +113,17 @@ def test_an_approval_holds_for_the_spec_that_was_approved() -> None:
     assert not approvals.holds(None, None)
 
 
+def test_what_nobody_can_waive_and_came_up_since_was_not_approved_with_the_rest() -> None:
+    before = Approval(by="ann", spec_digest="sha256:1")
+    assert not approvals.holds(before, "sha256:1", "the name was used again")
+    since = before.model_copy(update={"because": "the name was used again"})
+    assert approvals.holds(since, "sha256:1", "the name was used again")
+    assert approvals.holds(since, "sha256:1")
+    assert approvals.is_used_up(before, since), "the same approval does not count for something else"
+    assert not approvals.is_used_up(before, since.model_copy(update={"by": "bea"}))
+    assert not approvals.is_used_up(None, since)
+
+
 def test_an_approval_by_name_keeps_what_was_written() -> None:
     given = operation(approvals={"approvedBy": "ann", "approvedAt": "2026-03-01T12:00:00Z"})
     assert approvals.named_approval(given, "d") == Approval(by="ann", at=NOW, spec_digest="d")

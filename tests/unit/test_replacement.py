@@ -119,6 +119,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"claims": (claim("rows-db-0"), claim("rows-db-1")), "users": (TAKES_ALONG,)},
         "PersistentVolumeClaim rows-db-1, of which the backup has no data",
     ),
+    "a claim that its workload owns": (
+        {"claims": (claim("rows-db-0"), claim("scratch", owners=(DB.uid,)))},
+        "PersistentVolumeClaim scratch, of which the backup has no data (by its ownerReferences",
+    ),
     "labels": ({"labelSelector": {"matchLabels": {"a": "b"}}}, "with labelSelector"),
     "no volumes wanted": ({"restorePVs": False}, "restorePVs: false"),
     "without claims": ({"excludedResources": ["pvc"]}, "without persistentvolumeclaims"),
@@ -234,3 +238,10 @@ def test_a_claim_knows_whether_its_volume_would_be_retained(policy: str, retaine
     manifest = {"metadata": {"name": "data", "uid": "u"}, "spec": {"volumeName": "pv-1"}}
     assert observe_claim(manifest, {"pv-1": policy, "pv-2": "Retain"}).is_retained == retained
     assert not observe_claim({"metadata": {"name": "data", "uid": "u"}}, {"": "Delete"}).is_retained
+
+
+def test_a_claim_knows_who_takes_it_along_and_who_restored_it() -> None:
+    meta = {"name": "data", "uid": "u", "ownerReferences": [{"kind": "StatefulSet", "name": "db", "uid": "uid-db"}]}
+    labels = {"velero.io/restore-name": "main-1"}
+    found = observe_claim({"metadata": meta | {"labels": labels, "creationTimestamp": "2026-03-01T12:00:00Z"}}, {})
+    assert (found.owners, found.restored_by, found.created_at) == (("uid-db",), "main-1", NOW)

@@ -14,7 +14,7 @@ MARKS = Marks(cluster_id="c", source_namespace_uid="uid-copy", restore_to="till"
 
 def manifest(like: dict[str, Any], **parts: Any) -> dict[str, Any]:
     restore = operation(type="Restore", parameters={"backupName": "b", **parts})
-    return safety.backup_manifest(restore, 2, "copy", "velero", MARKS, like)
+    return safety.backup_manifest(restore, 2, "copy", "velero", MARKS, like, "run-1")
 
 
 def test_it_is_a_backup_of_the_destination_and_nothing_else_kept_for_thirty_days() -> None:
@@ -30,6 +30,7 @@ def test_it_is_a_backup_of_the_destination_and_nothing_else_kept_for_thirty_days
     annotations = found["metadata"]["annotations"]
     assert annotations["ops.vworkspace.io/source-namespace-uid"] == "uid-copy"
     assert annotations["ops.vworkspace.io/restore-to"] == "till"
+    assert annotations["ops.vworkspace.io/run"] == "run-1"
 
 
 def test_what_a_restore_selects_does_not_narrow_it() -> None:

@@ -164,6 +164,9 @@ class Approval(ApiModel):
         default=None, description="Digest of the claim that was spent, if there was one."
     )
     spec_digest: Digest | None = Field(default=None, description="Digest of the spec that was approved.")
+    because: Line | None = Field(
+        default=None, description="Why it was needed though neither installation nor requester asked for it."
+    )
 
 
 class Lock(ApiModel):
