@@ -62,7 +62,7 @@ class TemporalUi:
         outcome = answered.value.json().get("outcome", {})
         if "failure" in outcome:
             text = dialog.inner_text()
-            dialog.get_by_role("button", name="Cancel").click()
+            dialog.get_by_test_id("cancel-modal-button").click()
             expect(dialog).to_be_hidden()
             return f"{text}\n{outcome['failure']['message']}"
         expect(dialog).to_be_hidden(timeout=WITHIN_MS)
@@ -73,7 +73,7 @@ class TemporalUi:
         self._open_form("Send a Signal", "signal-select-button", name)
         self._fill(payload)
         self.page.get_by_role("dialog").get_by_test_id("confirm-modal-button").click()
-        toast = self.page.get_by_text("Workflow signaled")
+        toast = self.page.locator("#workflow-signal-success-toast")
         expect(toast).to_be_visible(timeout=WITHIN_MS)
         # A second Signal while the toast stands crashes the page.
         expect(toast).to_be_hidden(timeout=WITHIN_MS)
