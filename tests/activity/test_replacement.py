@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from operation_engine.domain import identity
 from operation_engine.domain.admission import PASS, Answer
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.replacement import Doomed, Replacement
+from operation_engine.domain.resources.operation_status import AttemptCause
 from operation_engine.domain.velero import observe_storage_location
 from operation_engine.records.operations import OperationStore
 from operation_engine.runtime.kubernetes import BACKUP_STORAGE_LOCATIONS, DOWNLOAD_REQUESTS
@@ -111,24 +112,41 @@ def deployment(namespace: str, name: str, claim: str) -> Json:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
 
 
+Save = Callable[..., str]
+
+
 @pytest.fixture
-def saved(cluster: LocalCluster, kubectl: Kubectl, backups: VeleroBackups, namespace: str) -> Iterator[Bucket]:
-    """A Velero Backup whose lists in the bucket say what a test wants: of kwok's volumes Velero takes no data."""
-    name, bucket = f"of-{namespace}", Bucket(cluster.env())
-    metadata = {"name": name, "namespace": VELERO, "labels": LABELS}
-    spec, status = {"storageLocation": "default", "includedNamespaces": [namespace]}, {"phase": "Completed"}
-    kubectl.apply(
-        {"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": metadata, "spec": spec, "status": status}
-    )
-    infos = [{"pvcName": "data", "pvcNamespace": namespace, "backupMethod": "PodVolumeBackup", "result": "succeeded"}]
-    contents = {
-        "v1/PersistentVolumeClaim": [f"{namespace}/data", f"{namespace}/other"],
-        "apps/v1/Deployment": [f"{namespace}/web"],
-    }
-    bucket.put(name, "volumeinfo.json.gz", infos)
-    bucket.put(name, "resource-list.json.gz", contents)
-    yield bucket
-    backups.delete(name)
+def save(cluster: LocalCluster, kubectl: Kubectl, backups: VeleroBackups, namespace: str) -> Iterator[Save]:
+    """Velero Backups whose lists in the bucket say what a test wants: of kwok's volumes Velero takes no data."""
+    made: list[str] = []
+
+    def saved(name: str, *claims: str) -> str:
+        metadata = {"name": name, "namespace": VELERO, "labels": LABELS}
+        spec, status = {"storageLocation": "default", "includedNamespaces": [namespace]}, {"phase": "Completed"}
+        kubectl.apply(
+            {"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": metadata, "spec": spec, "status": status}
+        )
+        made.append(name)
+        volume = {"pvcNamespace": namespace, "backupMethod": "PodVolumeBackup", "result": "succeeded"}
+        contents = {
+            "v1/PersistentVolumeClaim": [f"{namespace}/data", f"{namespace}/other"],
+            "apps/v1/Deployment": [f"{namespace}/web"],
+        }
+        bucket = Bucket(cluster.env())
+        bucket.put(name, "volumeinfo.json.gz", [{"pvcName": claim, **volume} for claim in claims])
+        bucket.put(name, "resource-list.json.gz", contents)
+        return name
+
+    yield saved
+    for name in made:
+        backups.delete(name)
+
+
+@pytest.fixture
+def saved(cluster: LocalCluster, save: Save, namespace: str) -> Bucket:
+    """The backup that is restored, with the data of claim `data`."""
+    save(f"of-{namespace}", "data")
+    return Bucket(cluster.env())
 
 
 def left(kubectl: Kubectl, namespace: str) -> dict[str, list[str]]:
@@ -190,6 +208,27 @@ async def test_what_is_in_the_way_of_the_backup_s_volumes_goes_and_nothing_else(
     remaining = left(kubectl, namespace)
     assert sorted(remaining["Deployment"]) == ["idle", "web"], "what came back since is never deleted by an old plan"
     assert sorted(remaining["PersistentVolumeClaim"]) == ["data", "other"]
+
+
+@pytest.mark.usefixtures("volumes", "saved")
+@pytest.mark.parametrize(("claims", "goes"), [(("data", "other"), True), (("other",), False), ((), False)])
+async def test_no_claim_goes_that_the_safety_backup_does_not_hold(
+    verbs: WorkloadActivities,
+    act: Acting,
+    about: Json,
+    save: Save,
+    store: OperationStore,
+    namespace: str,
+    claims: tuple[str, ...],
+    goes: bool,
+) -> None:
+    saved_as = save(f"safety-{namespace}", *claims)
+    begun = await store.begin_attempt(about["ref"], run_of(about["ref"]), about["report"], 0, AttemptCause.INITIAL)
+    parts = {**about, "report": reports.next_report(begun, begun)}
+    request = ReplacementRequest(**parts, backup_name=f"of-{namespace}", saved_as=saved_as)
+    answer: ReplacementAnswer = await act(verbs.plan_replacement, request)
+    assert [claim.name for claim in answer.replacement.claims] == (["data"] if goes else [])
+    assert answer.gate.reason == (None if goes else "SafetyBackupFailed")
 
 
 @pytest.mark.usefixtures("volumes", "saved")
