@@ -74,6 +74,6 @@ def safeguarding(
             guarded=settings.approved_by_guarded,
         ),
         releases=ReleaseActivities(store, Suspensions(api)),
-        safety=SafetyActivities(api, store, velero_namespace=velero, cluster_id=cluster_id),
+        safety=SafetyActivities(api, store, locations, velero_namespace=velero, cluster_id=cluster_id),
         workloads=WorkloadActivities(api, store, artefacts, locations, velero),
     )

@@ -5,9 +5,12 @@ from temporalio import activity
 from activities.operations import own_run
 from activities.safeguard_requests import SafetyCreated, SafetyRequest
 from operation_engine.domain import identity, safety
-from operation_engine.domain.velero import Marks, is_ours
+from operation_engine.domain.admission import Answer
+from operation_engine.domain.locations import choose_location
+from operation_engine.domain.velero import Marks, StorageLocation, is_ours
 from operation_engine.records.operations import OperationStore
 from operation_engine.runtime.kubernetes import BACKUPS, NAMESPACES, Conflict, KubernetesApi, Manifest, Refused
+from operation_engine.runtime.watching import Reflector
 
 MAX_NUMBERS = 100
 
@@ -15,8 +18,16 @@ MAX_NUMBERS = 100
 class SafetyActivities:
     """Verbs on safety backups."""
 
-    def __init__(self, api: KubernetesApi, store: OperationStore, *, velero_namespace: str, cluster_id: str) -> None:
-        self._api, self._store = api, store
+    def __init__(
+        self,
+        api: KubernetesApi,
+        store: OperationStore,
+        locations: Reflector[StorageLocation],
+        *,
+        velero_namespace: str,
+        cluster_id: str,
+    ) -> None:
+        self._api, self._store, self._locations = api, store, locations
         self._velero_namespace, self._cluster_id = velero_namespace, cluster_id
 
     @activity.defn
@@ -34,14 +45,24 @@ class SafetyActivities:
             source_namespace_uid=namespace["uid"],
             restore_to=(namespace.get("annotations") or {}).get(identity.RESTORE_TO_ANNOTATION),
         )
+        location = self._location()
         for number in range(request.number, request.number + MAX_NUMBERS):
             manifest = safety.backup_manifest(
                 operation, number, request.destination, self._velero_namespace, marks, like, own_run().run_id
             )
+            manifest["spec"]["storageLocation"] = location
             if await self._is_made(manifest):
                 name = manifest["metadata"]["name"]
                 return SafetyCreated(status=status, name=name, velero_namespace=self._velero_namespace, number=number)
         raise Refused(f"there are {MAX_NUMBERS} safety backups of this Operation already")
+
+    def _location(self) -> str:
+        """Velero's default one, whatever the restored backup lies in. Raises Refused where it takes nothing now."""
+        known = sorted(self._locations.index.values(), key=lambda location: location.name)
+        location, gate = choose_location(None, known, ())
+        if location is None or gate.answer != Answer.PASS:
+            raise Refused(gate.message)
+        return location.name
 
     async def _is_made(self, manifest: Manifest) -> bool:
         """Whether this Backup is there now, made by this run. Raises Refused where a stranger has its name."""
