@@ -201,11 +201,11 @@ class TestWhileNobodyWorksOnBackups:
                 backups.say, created.name, phase="InProgress", progress={"itemsBackedUp": done, "totalItems": 40}
             )
             await asyncio.sleep(0.3)
-        percent = ("{.status.progress.percent}", "99")
+        percent = ("{.status.progress.percent}", "50")
         await asyncio.to_thread(operations.await_path, ref.namespace, ref.name, *percent, 20)
         await asyncio.to_thread(backups.say, created.name, phase="Completed")
         followed = await following
-        assert followed.status.progress.percent == 99
+        assert followed.status.progress.percent == 50
         await asyncio.to_thread(backups.delete, created.name)
 
     async def test_progress_moves_with_the_bytes_of_every_mover_and_not_back(

@@ -118,12 +118,12 @@ class _Teller:
 
     def _count(self, name: str) -> None:
         self._velero.say(name, phase="InProgress", progress={"itemsBackedUp": 50, "totalItems": 100})
-        self.see("counted", "{.status.progress.percent}", "50")
+        self.see("counted", "{.status.progress.percent}", "25")
         self._velero.say(name, progress={"itemsBackedUp": 60, "totalItems": 200})
         self._velero.say(name, phase="Finalizing")
         self.see("counted", "{.status.message}", f"Velero Backup {name} is Finalizing.")
         self._velero.say(name, progress={"itemsBackedUp": 200, "totalItems": 200})
-        self.see("counted", "{.status.progress.percent}", "99")
+        self.see("counted", "{.status.progress.percent}", "50")
         self._velero.say(name, phase="Failed", failureReason="just before the end")
         self.see("deleting", "{.status.phase}", "Failed")
 
