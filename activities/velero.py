@@ -6,7 +6,7 @@ Called by BackupWorkflow. All waits here are fed by the worker's shared watches:
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -63,6 +63,8 @@ WRITE_PROGRESS_EVERY_S = 2.0
 WRITE_MESSAGE_EVERY_S = 60.0
 SILENT_AFTER_S = 300.0
 SYNC_WITHIN_S = 5.0
+ARCHIVE_WITHIN_S = 150.0
+"""Reading a backup's archive; with the other reads it stays below the bound of one try (requests.VERIFY)."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ class VeleroActivities:
         status = await self._store.write(request.ref, own_run(), request.report)
         try:
             observation = await self._with_wish(request.observation)
-            contents = await self._evidence.contents(observation)
+            async with _beating():
+                contents = await self._evidence.contents(observation, ARCHIVE_WITHIN_S)
         except DownloadRefused as error:
             verdict = Verdict(outcome=Outcome.FAILED, reason=Reason.VERIFICATION_FAILED, message=f"{error}.")
             return Verified(status=status, verdict=verdict, item_count=0)
@@ -260,6 +263,24 @@ class VeleroActivities:
             return observe_backup(await self._api.get(BACKUPS, name, self._namespace))
         except NotFound:
             return None
+
+
+@asynccontextmanager
+async def _beating() -> AsyncIterator[None]:
+    """Heartbeats for as long as the block lasts, each of whose waits has a bound of its own."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
 
 
 class _Pace:

@@ -13,6 +13,7 @@ from workflows.run import OperationRun, Stop, TimedOut, to_the_end
 
 with workflow.unsafe.imports_passed_through():
     from activities.requests import (
+        VERIFY,
         Created,
         CreateRequest,
         Followed,
@@ -247,7 +248,11 @@ class _Backup:
         )
         try:
             verified: Verified = await operation.call(
-                VeleroActivities.verify_backup, request, summary="Verify what the bucket holds", within=READ_WITHIN
+                VeleroActivities.verify_backup,
+                request,
+                summary="Verify what the bucket holds",
+                within=READ_WITHIN,
+                one_try=VERIFY,
             )
         except TimedOut as bound:
             raise Stop(

@@ -16,6 +16,7 @@ HELD_KINDS = (
     *("pods", "persistentvolumeclaims", "persistentvolumes", "replicationcontrollers"),
     *("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps"),
 )
+_OUTLINE = ("volumeName", "hostPath", "claimRef", "replicas", "ordinals")
 
 
 def resource_list(content: Any) -> Mapping[str, tuple[str, ...]]:
@@ -66,6 +67,26 @@ def is_held_kind(path: str) -> bool:
     """Whether a file of a backup's contents is one that `held_objects` reads; each is there once more by version."""
     root, kind, scope, *rest = path.split("/") if path.count("/") > 2 else ("",) * 3
     return root == "resources" and kind in HELD_KINDS and scope in ("namespaces", "cluster") and bool(rest)
+
+
+def outline(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an object what `held_objects` reads of it: all of them in full may be too much to hold."""
+    metadata, spec = found.get("metadata") or {}, found.get("spec") or {}
+    annotations = metadata.get("annotations") or {}
+    kept = {key: spec[key] for key in _OUTLINE if key in spec}
+    kept["volumes"] = [volume for volume in spec.get("volumes") or () if volume.get("persistentVolumeClaim")]
+    made = [{"metadata": {"name": made["metadata"]["name"]}} for made in spec.get("volumeClaimTemplates") or ()]
+    kept |= {"volumeClaimTemplates": made, "template": outline(spec["template"]) if spec.get("template") else None}
+    return {
+        "kind": found.get("kind"),
+        "metadata": {
+            "name": metadata.get("name", ""),
+            "namespace": metadata.get("namespace", ""),
+            "annotations": {key: annotations[key] for key in (OPT_IN, OPT_OUT) if key in annotations},
+            "ownerReferences": [{"kind": owner.get("kind")} for owner in metadata.get("ownerReferences") or ()],
+        },
+        "spec": kept,
+    }
 
 
 def held_objects(objects: Sequence[Mapping[str, Any]]) -> HeldObjects:

@@ -1,11 +1,14 @@
 """What the archive of a backup says of its pods, workloads, claims and volumes."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from operation_engine.domain.artefacts import held_objects, is_held_kind
-from operation_engine.domain.volumes import Mount
+from operation_engine.domain import artefacts
+from operation_engine.domain.artefacts import is_held_kind, outline
+from operation_engine.domain.volumes import HeldObjects, Mount
 
 
 def pod(*volume_list: dict[str, Any], **annotations: str) -> dict[str, Any]:
@@ -24,6 +27,21 @@ def test_a_pod_says_which_claims_it_mounts_and_what_it_thinks_of_them() -> None:
     assert held_objects([pod(DATA, backup_volumes="tmp,files")]).mounts[0].opted_in
     assert held_objects([pod(DATA, backup_volumes_excludes="tmp,files")]).mounts[0].opted_out
     assert not held_objects([pod(DATA, backup_volumes_excludes="files2")]).mounts[0].opted_out
+
+
+def held_objects(objects: Sequence[dict[str, Any]]) -> HeldObjects:
+    """Read in full, and by their outlines as the archive is: the same."""
+    found = artefacts.held_objects(objects)
+    assert artefacts.held_objects([outline(o) for o in objects]) == found
+    return found
+
+
+def test_an_outline_is_small_however_much_an_object_says() -> None:
+    wordy = pod(DATA, {"name": "x", "configMap": {"name": "y" * 5000}}, backup_volumes="files")
+    wordy["metadata"] |= {"managedFields": ["z" * 5000], "labels": {"l": "m" * 5000}}
+    wordy["metadata"]["annotations"]["last-applied"] = "a" * 5000
+    wordy |= {"status": "s" * 5000}
+    assert len(json.dumps(outline(wordy))) < 500
 
 
 def workload(kind: str, *volume_list: dict[str, Any], annotations: str, **spec: Any) -> dict[str, Any]:
