@@ -95,4 +95,6 @@ class Verified(ApiModel):
 
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+VERIFY = timedelta(minutes=4)
+"""One try to verify a backup, whose archive may be large."""
 HEARTBEAT_EVERY = timedelta(seconds=8)

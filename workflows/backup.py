@@ -13,6 +13,7 @@ from workflows.run import OperationRun, Stop, TimedOut, to_the_end
 
 with workflow.unsafe.imports_passed_through():
     from activities.requests import (
+        VERIFY,
         Created,
         CreateRequest,
         Followed,
@@ -39,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.resources.reasons import Reason
     from operation_engine.domain.steps import BackupStep
     from operation_engine.domain.velero import BackupObservation
-    from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict, volumes_verdict
+    from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict, may_cost_volumes, volumes_verdict
 
 ATTEMPT_STEPS = (BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
 AUTOMATIC_ATTEMPTS = {Reason.STORAGE_LOCATION_UNAVAILABLE: 3}
@@ -127,11 +128,11 @@ class _Backup:
         self.operation.begin(BackupStep.FOLLOW)
         observation = await self._follow()
         problems: tuple[str, ...] = ()
-        if observation is not None and (observation.errors or observation.hooks_failed):
+        if observation is not None and observation.errors:
             problems = await self._problems(observation)
             self._warn(problems)
         verdict = ended_verdict(observation, self.operation.facts.partial_failure, problems)
-        if observation is None or verdict.reason != Reason.VELERO_BACKUP_PARTIALLY_FAILED:
+        if observation is None or not may_cost_volumes(verdict):
             return verdict, observation
         return volumes_verdict(verdict, observation, await self._missing_volumes(observation)), observation
 
@@ -247,7 +248,11 @@ class _Backup:
         )
         try:
             verified: Verified = await operation.call(
-                VeleroActivities.verify_backup, request, summary="Verify what the bucket holds", within=READ_WITHIN
+                VeleroActivities.verify_backup,
+                request,
+                summary="Verify what the bucket holds",
+                within=READ_WITHIN,
+                one_try=VERIFY,
             )
         except TimedOut as bound:
             raise Stop(
