@@ -8,13 +8,14 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.requests import Claimed, ClaimRequest, GateAnswer, StepRequest
+from activities.requests import Claimed, ClaimRequest, CreateRequest, GateAnswer, StepRequest
 from operation_engine.domain import steps
 from operation_engine.domain.admission import Facts, admit
 from operation_engine.domain.claim import RunIdentity
 from operation_engine.domain.lifecycle import Life, enter
-from operation_engine.domain.policy import Clocks, clocks_of
+from operation_engine.domain.policy import Clocks, Verification, clocks_of, verification_of
 from operation_engine.domain.resources.operation import Operation
+from operation_engine.domain.resources.operation_parameters import Cleanup
 from operation_engine.domain.resources.operation_spec import OperationSpec, PartialFailure
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
@@ -41,15 +42,17 @@ class OperationActivities:
     async def claim_operation(self, request: ClaimRequest) -> Claimed:
         """Make the Operation this run's own, and show the plan."""
         now = datetime.now(UTC)
-        status = await self._store.claim(request.ref, own_run(), lambda live: _first_status(live, request.steps, now))
-        operation = await self._store.current(request.ref)
-        spec = operation.spec
+        spec = (await self._store.current(request.ref)).spec
+        names = steps.applicable(request.steps, spec)
+        status = await self._store.claim(request.ref, own_run(), lambda live: _first_status(live, names, now))
         return Claimed(
             status=status,
             type=spec.type,
             target=spec.target_ref.name,
             partial_failure=spec.policy.partial_failure or PartialFailure.FAIL,
             clocks=_clocks(spec),
+            verification=_verification(spec),
+            deletes_leftovers=spec.parameters.cleanup == Cleanup.DELETE_RESTORED,
         )
 
     @activity.defn
@@ -63,6 +66,11 @@ class OperationActivities:
     async def write_report(self, request: StepRequest) -> OperationStatus:
         """Write the status and announce what changed."""
         return await self._store.write(request.ref, own_run(), request.report)
+
+    @activity.defn
+    async def begin_attempt(self, request: CreateRequest) -> OperationStatus:
+        """A new attempt with the name that its Velero object will have; repeated after a crash it is the same one."""
+        return await self._store.begin_attempt(request.ref, own_run(), request.report, request.after, request.cause)
 
     async def _facts(self, operation: Operation) -> Facts:
         namespace = await self._api.get(NAMESPACES, operation.metadata.namespace or "")
@@ -104,3 +112,10 @@ def _clocks(spec: OperationSpec) -> Clocks | None:
         return clocks_of(spec)
     except ValueError:
         return None
+
+
+def _verification(spec: OperationSpec) -> Verification:
+    try:
+        return verification_of(spec)
+    except ValueError:
+        return Verification()  # admission says which duration does not parse

@@ -1,15 +1,16 @@
 """What workflows hand to activities and get back: small frozen values, readable in the Temporal UI."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from operation_engine.domain.admission import Gate
 from operation_engine.domain.identity import OperationRef
-from operation_engine.domain.policy import Clocks
+from operation_engine.domain.policy import Clocks, Verification
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.operation_spec import OperationType, PartialFailure
 from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus
-from operation_engine.domain.velero import BackupObservation
+from operation_engine.domain.restores import Namespaces
+from operation_engine.domain.velero import BackupObservation, RestoreObservation
 from operation_engine.domain.verdicts import Verdict
 
 
@@ -29,6 +30,8 @@ class Claimed(ApiModel):
     partial_failure: PartialFailure
     clocks: Clocks | None = None
     """None where a duration does not parse; admission says which."""
+    verification: Verification = Verification()
+    deletes_leftovers: bool = False
 
 
 class StepRequest(ApiModel):
@@ -67,6 +70,8 @@ class FollowRequest(StepRequest):
 
     name: str
     seen: BackupObservation | None = None
+    is_the_work: bool = True
+    """Whether its progress is the attempt's."""
 
 
 class Followed(ApiModel):
@@ -92,6 +97,88 @@ class Verified(ApiModel):
     volume_count: int = 0
     volume_bytes: int = 0
     problems: tuple[str, ...] = ()
+
+
+class FoundBackup(GateAnswer):
+    """The gate's answer about the backup to restore from, and that backup."""
+
+    backup: BackupObservation | None = None
+    namespaces: Namespaces | None = None
+    problems: tuple[str, ...] = ()
+    """What the backup lacks, in Velero's words."""
+
+
+class CreateRestoreRequest(CreateRequest):
+    """The Velero Restore of the attempt, from this backup."""
+
+    backup_name: str
+
+
+class FollowRestoreRequest(StepRequest):
+    """Follow a Restore until its phase is another than the one seen last."""
+
+    name: str
+    seen: RestoreObservation | None = None
+    is_the_work: bool = True
+
+
+class FollowedRestore(ApiModel):
+    """The Restore in its new phase; None = it is gone."""
+
+    status: OperationStatus
+    observation: RestoreObservation | None = None
+
+
+class VerifyRestoreRequest(StepRequest):
+    """Check what this Restore brought back from this backup."""
+
+    observation: RestoreObservation
+    backup_name: str
+
+
+class RestoreVerified(ApiModel):
+    """The verdict on what a restore did, with what was counted."""
+
+    status: OperationStatus
+    verdict: Verdict
+    item_count: int = 0
+    workloads: tuple[str, ...] = ()
+    """`Kind/name` of what has to roll out."""
+    claims: tuple[str, ...] = ()
+    """Names of the claims that have to be bound."""
+    warnings: tuple[str, ...] = ()
+
+
+class CheckRequest(StepRequest):
+    """Wait until what is named is as it should be."""
+
+    namespace: str
+    names: tuple[str, ...] = ()
+    until: datetime
+    patience: str
+    """The time from the first look to `until`, as a person wrote it."""
+
+
+class LeftoversRequest(StepRequest):
+    """The Velero Restores of the attempts before, and where they restored what backup into."""
+
+    names: tuple[str, ...]
+    destination: str
+    backup_name: str
+
+
+class CleanedUp(ApiModel):
+    """What was done about leftovers, for people."""
+
+    status: OperationStatus
+    message: str
+
+
+class Checked(ApiModel):
+    """Whether it is."""
+
+    status: OperationStatus
+    verdict: Verdict
 
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)

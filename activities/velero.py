@@ -4,17 +4,17 @@ Called by BackupWorkflow. All waits here are fed by the worker's shared watches:
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
 
 from activities.artefacts import Artefacts, Download, DownloadRefused
+from activities.creating import create_once
 from activities.evidence import TOO_LARGE, Evidence
+from activities.following import Follower, Pace, tell_numbers
 from activities.operations import own_run
 from activities.requests import (
     HEARTBEAT_EVERY,
@@ -29,21 +29,19 @@ from activities.requests import (
 )
 from activities.transfers import Transfers
 from operation_engine.domain import artefacts as parsed
-from operation_engine.domain import attempts, identity, lifecycle, progress
+from operation_engine.domain import attempts, identity, lifecycle
 from operation_engine.domain.admission import Answer, Gate, wait
 from operation_engine.domain.locations import allowed_locations, choose_location
 from operation_engine.domain.parameters import resolve_aliases
-from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.domain.transfers import Transfer
 from operation_engine.domain.velero import (
     BackupObservation,
     Marks,
+    RestoreObservation,
     StorageLocation,
     backup_manifest,
-    is_ours,
     observe_backup,
 )
 from operation_engine.domain.verdicts import BackupContents, Outcome, Verdict, contents_verdict
@@ -52,16 +50,13 @@ from operation_engine.runtime.kubernetes import (
     BACKUPS,
     NAMESPACES,
     VOLUME_SNAPSHOT_CLASSES,
-    Conflict,
     KubernetesApi,
     NotFound,
     Refused,
 )
 from operation_engine.runtime.watching import ANY, Reflector
 
-WRITE_PROGRESS_EVERY_S = 2.0
 WRITE_MESSAGE_EVERY_S = 60.0
-SILENT_AFTER_S = 300.0
 SYNC_WITHIN_S = 5.0
 ARCHIVE_WITHIN_S = 150.0
 """Reading a backup's archive; with the other reads it stays below the bound of one try (requests.VERIFY)."""
@@ -74,6 +69,8 @@ class VeleroWatches:
     backups: Reflector[BackupObservation]
     downloads: Reflector[Download]
     locations: Reflector[StorageLocation]
+    restores: Reflector[RestoreObservation]
+    """All of them, not only ours: Velero works on one at a time, and whoever waits is told behind which."""
     transfers: Transfers
 
 
@@ -95,6 +92,9 @@ class VeleroActivities:
         self._evidence = Evidence(artefacts, watches.locations, velero_namespace)
         self._namespace, self._cluster_id = velero_namespace, cluster_id
         self._storage_locations = storage_locations
+        self._follower = Follower(
+            "Velero Backup", api, store, watches.backups, BACKUPS, observe_backup, velero_namespace, watches.transfers
+        )
 
     @activity.defn
     async def check_storage_location(self, request: StepRequest) -> GateAnswer:
@@ -110,14 +110,14 @@ class VeleroActivities:
         """
         own = own_run()
         status = await self._store.write(request.ref, own, request.report)
-        operation, told = await self._store.current(request.ref), _Pace(WRITE_MESSAGE_EVERY_S)
+        operation, told = await self._store.current(request.ref), Pace(WRITE_MESSAGE_EVERY_S)
         while True:
             location, gate = await self._locate(operation)
             if gate.answer != Answer.WAIT or gate.reason != status.reason:
                 return self._answer(status, location, gate)
             wanted = lifecycle.say(status, gate.reason or Reason.PENDING, gate.message)
             if wanted != status and told.due():
-                status = await self._tell_numbers(request, wanted)
+                status = await tell_numbers(self._store, request, wanted)
             activity.heartbeat()
             await self._watches.locations.changed(ANY, HEARTBEAT_EVERY.total_seconds())
 
@@ -131,28 +131,14 @@ class VeleroActivities:
         if attempt is None or attempt.velero_name is None:
             raise Refused(f"attempt {status.attempt} has no name in the status")
         manifest, warnings = await self._manifest(operation, attempt.velero_name, attempt.number)
-        await self._create_once(manifest)
+        await create_once(self._api, BACKUPS, manifest)
         return Created(status=status, name=attempt.velero_name, velero_namespace=self._namespace, warnings=warnings)
 
     @activity.defn
     async def follow_backup(self, request: FollowRequest) -> Followed:
-        """Follow a Backup until it enters another phase than the one seen last, or is gone.
-
-        A report without transitions is only live numbers: it is written at their pace, not for each phase.
-        """
-        own, status = own_run(), request.report.status
-        is_written = bool(request.report.transitions)
-        if is_written:
-            status = await self._store.write(request.ref, own, request.report)
-        seen = request.seen.phase if request.seen else None
-        shown = _Pace(WRITE_PROGRESS_EVERY_S)
-        async for observation, moved, silent in self._observations(request.name):
-            if observation is None or observation.phase != seen:
-                return Followed(status=status, observation=observation)
-            wanted = _with_progress(status, observation, moved, silent)
-            if (wanted != status or not is_written) and shown.due():
-                status, is_written = await self._tell_numbers(request, wanted), True
-        raise AssertionError("a watch does not end")
+        """Follow a Backup until it enters another phase than the one seen last, or is gone."""
+        status, observation = await self._follower.follow(request, request.name, request.seen, request.is_the_work)
+        return Followed(status=status, observation=observation)
 
     @activity.defn
     async def explain_backup(self, observation: BackupObservation) -> tuple[str, ...]:
@@ -185,11 +171,6 @@ class VeleroActivities:
         """An observation of an engine that did not look for volumes, completed where the Backup is still there."""
         now = await self._ask(observation.name) if observation.volumes is None else None
         return observation if now is None else observation.model_copy(update={"volumes": now.volumes})
-
-    async def _tell_numbers(self, request: StepRequest, wanted: OperationStatus) -> OperationStatus:
-        """The status with what moved since the report that this step entered with."""
-        report = StatusReport(status=wanted, serial=request.report.serial)
-        return await self._store.write_numbers(request.ref, own_run(), report)
 
     def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
         return GateAnswer(status=status, gate=gate, storage_location=location.name if location else None)
@@ -228,35 +209,6 @@ class VeleroActivities:
             return None, (f"VolumeSnapshotClass {name} does not exist; volumes use their driver's default class.",)
         return found.get("driver"), ()
 
-    async def _create_once(self, manifest: dict[str, Any]) -> None:
-        try:
-            await self._api.create(BACKUPS, manifest, self._namespace)
-        except Conflict as error:
-            name = manifest["metadata"]["name"]
-            found = observe_backup(await self._api.get(BACKUPS, name, self._namespace))
-            if not is_ours(found.labels, manifest["metadata"]["labels"]):
-                raise Refused(f"A Velero Backup {name} exists that this engine did not make.") from error
-
-    async def _observations(
-        self, name: str
-    ) -> AsyncIterator[tuple[BackupObservation | None, tuple[Transfer, ...], float]]:
-        """The Backup and its transfers now, and again whenever they changed or a heartbeat is due.
-
-        With the seconds of their silence.
-        """
-        key, last, changed_at = (self._namespace, name), None, time.monotonic()
-        while True:
-            held = self._watches.backups.index.get(key)
-            observation = held or await self._ask(name)
-            moved = self._watches.transfers.of(observation.uid) if observation else ()
-            if (observation, moved) != last:
-                last, changed_at = (observation, moved), time.monotonic()
-            yield observation, moved, time.monotonic() - changed_at
-            activity.heartbeat(observation.phase if observation else None)
-            uid = observation.uid if observation else ""
-            if self._watches.backups.index.get(key) == held and self._watches.transfers.of(uid) == moved:
-                await self._watches.backups.changed(key, HEARTBEAT_EVERY.total_seconds())
-
     async def _ask(self, name: str) -> BackupObservation | None:
         """Of the server: what the watch does not hold (yet, or since somebody removed a label), or is gone."""
         try:
@@ -281,34 +233,6 @@ async def _beating() -> AsyncIterator[None]:
         beating.cancel()
         with suppress(asyncio.CancelledError):
             await beating
-
-
-class _Pace:
-    """At most one write in so many seconds, the first one not before that."""
-
-    def __init__(self, every_s: float) -> None:
-        self._every_s, self._last = every_s, time.monotonic()
-
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < self._every_s:
-            return False
-        self._last = now
-        return True
-
-
-def _with_progress(
-    status: OperationStatus, observation: BackupObservation, moved: Sequence[Transfer], silent_s: float
-) -> OperationStatus:
-    """The status with what the Backup says of its work; a long silence is told, an unknown phase too."""
-    message = f"Velero Backup {observation.name} is {observation.phase or 'New'}."
-    if not observation.known_phase:
-        message += " This phase is new to the engine; it is taken for work under way."
-    if silent_s >= SILENT_AFTER_S:
-        minutes = timedelta(seconds=silent_s) // timedelta(minutes=5) * 5
-        message += f" Nothing has changed for {minutes} minutes: is Velero running? Its log tells."
-    advanced = progress.advance(status.progress, observation, moved)
-    return status.model_copy(update={"progress": advanced, "message": message})
 
 
 def verified(status: OperationStatus, observation: BackupObservation, contents: BackupContents) -> Verified:

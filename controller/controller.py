@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from controller.decide import Seen, Start, decide, latest_backups, see
+from controller.decide import Seen, Signal, Start, decide, latest_backups, see, signals
 from controller.starter import Starter
 from controller.work_queue import WorkQueue
 from operation_engine.domain.resources.operation import Operation
@@ -28,11 +28,13 @@ _log = get_logger(__name__)
 
 
 class Controller:
-    """Turns new Operations into workflows."""
+    """Turns new Operations into workflows, and tells running ones what changed."""
 
     def __init__(self, api: KubernetesApi, starter: Starter) -> None:
         self._starter = starter
         self._queue = WorkQueue[Key](self._reconcile, STARTS_AT_ONCE)
+        self._told: dict[Key, dict[str, Signal]] = {}
+        """What was told last, by its name. Lost with the process, which costs a signal too many."""
         self.watch = Reflector[Seen](api, OPERATIONS, parse, on_change=self._changed)
 
     async def run(self) -> None:
@@ -53,8 +55,15 @@ class Controller:
         MANAGED_NAMESPACES.set(len({namespace for namespace, _ in self.watch.index}))
 
     def _changed(self, key: Key, seen: Seen | None) -> None:
-        if seen is not None and isinstance(decide(seen), Start):
+        if seen is None or seen.phase.terminal:
+            self._told.pop(key, None)
+        elif isinstance(decide(seen), Start) or self._untold(key, seen):
             self._queue.add(key)
+
+    def _untold(self, key: Key, seen: Seen) -> list[Signal]:
+        """What its workflow has to be told and was not told yet."""
+        told = self._told.get(key, {})
+        return [signal for signal in signals(seen) if told.get(signal.name) != signal]
 
     async def _look_again(self) -> None:
         while True:
@@ -65,23 +74,32 @@ class Controller:
     async def _reconcile(self, key: Key) -> bool:
         """Decide anew, by what is known now, and act. False = try again later."""
         seen = self.watch.index.get(key)
-        decision = decide(seen) if seen is not None else None
-        if not isinstance(decision, Start):
+        if seen is None:
             return True
         try:
-            started = await self._starter.start(decision)
+            await self._act(key, seen)
         except (RPCError, RuntimeError) as error:
             RECONCILES.labels(controller="operation", result="error").inc()
-            _log.warning("workflow not started, trying again", namespace=key[0], operation=key[1], error=str(error))
+            _log.warning("workflow not reached, trying again", namespace=key[0], operation=key[1], error=str(error))
             return False
         except Exception:
             # One Operation that nobody foresaw must not stop the watch over all others.
             RECONCILES.labels(controller="operation", result="error").inc()
-            _log.exception("workflow not started, trying again", namespace=key[0], operation=key[1])
+            _log.exception("workflow not reached, trying again", namespace=key[0], operation=key[1])
             return False
-        RECONCILES.labels(controller="operation", result=str(started)).inc()
-        _log.info(f"workflow {started}", namespace=key[0], operation=key[1], operation_id=decision.ref.uid)
         return True
+
+    async def _act(self, key: Key, seen: Seen) -> None:
+        decision, where = decide(seen), {"namespace": seen.ref.namespace, "operation": seen.ref.name}
+        if isinstance(decision, Start):
+            started = await self._starter.start(decision)
+            RECONCILES.labels(controller="operation", result=str(started)).inc()
+            _log.info(f"workflow {started}", **where, operation_id=seen.ref.uid)
+        for signal in self._untold(key, seen):
+            await self._starter.signal(signal)
+            self._told.setdefault(key, {})[signal.name] = signal
+            RECONCILES.labels(controller="operation", result="signalled").inc()
+            _log.info(f"workflow told: {signal.name}", **where, operation_id=seen.ref.uid)
 
 
 def parse(manifest: Manifest) -> Seen | None:

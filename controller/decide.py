@@ -1,18 +1,24 @@
-"""What the watcher does about an Operation: pure. Cancel and signals to a running workflow join `Start` here."""
+"""What the watcher does about an Operation: pure. A new one is started, a running one told what changed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from operation_engine.domain import search
-from operation_engine.domain.identity import OperationRef
+from operation_engine.domain.decisions import Verb
+from operation_engine.domain.identity import ABORT_ANNOTATION, RETRY_ANNOTATION, SPEC_CHANGED_SIGNAL, OperationRef
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_spec import OperationType
 from operation_engine.domain.resources.operation_status import Phase
+from operation_engine.domain.resources.reasons import Reason
 
 # By name: the controller starts workflows and knows nothing of what they do.
-WORKFLOW_TYPES = {OperationType.BACKUP: "BackupWorkflow"}
+WORKFLOW_TYPES = {OperationType.BACKUP: "BackupWorkflow", OperationType.RESTORE: "RestoreWorkflow"}
+_ANSWERS = {RETRY_ANNOTATION: Verb.RETRY, ABORT_ANNOTATION: Verb.ABORT}
+ANNOTATION = "kubectl annotate"
+"""Who decided, where only an annotation tells: the API server let somebody write it, and does not say whom."""
 UNSUPPORTED = "UnsupportedWorkflow"
 
 
@@ -26,6 +32,12 @@ class Seen:
     phase: Phase
     claimed: bool
     finished_at: datetime | None = None
+    generation: int = 0
+    observed_generation: int = 0
+    awaited: int | None = None
+    """The attempt that a person is to decide about."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """What annotations decide, each with the attempt that it names."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,16 @@ class Start:
     @property
     def summary(self) -> str:
         return search.summary(self.type, self.ref, self.target)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something that a running workflow is told, once for each token."""
+
+    ref: OperationRef
+    name: str
+    token: str
+    payload: Any = None
 
 
 class Nothing(StrEnum):
@@ -61,6 +83,10 @@ def see(operation: Operation) -> Seen:
         phase=operation.status.phase,
         claimed=operation.status.workflow is not None,
         finished_at=operation.status.finished_at,
+        generation=meta.generation,
+        observed_generation=operation.status.observed_generation,
+        awaited=operation.status.attempt if operation.status.reason == Reason.AWAITING_DECISION else None,
+        answers=tuple((verb, meta.annotations[key]) for key, verb in _ANSWERS.items() if key in meta.annotations),
     )
 
 
@@ -85,4 +111,21 @@ def decide(seen: Seen) -> Decision:
         workflow_type=WORKFLOW_TYPES.get(seen.type, UNSUPPORTED),
         type=seen.type,
         target=seen.target,
+    )
+
+
+def signals(seen: Seen) -> tuple[Signal, ...]:
+    """What the workflow of an Operation has to be told, for as long as its status does not show that it knows."""
+    if seen.phase.terminal or not seen.claimed:
+        return ()
+    changed = Signal(seen.ref, SPEC_CHANGED_SIGNAL, token=str(seen.generation))
+    return (*((changed,) if seen.generation > seen.observed_generation else ()), *_decisions(seen))
+
+
+def _decisions(seen: Seen) -> tuple[Signal, ...]:
+    """An annotation counts only while the attempt that it names is asked about: later it is a thing of the past."""
+    return tuple(
+        Signal(seen.ref, verb, token=attempt, payload={"attempt": seen.awaited, "by": ANNOTATION})
+        for verb, attempt in seen.answers
+        if seen.awaited is not None and attempt == str(seen.awaited)
     )

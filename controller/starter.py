@@ -1,4 +1,7 @@
-"""Does what was decided: starts workflows, each once, however often and by however many controllers it is asked."""
+"""Does what was decided: starts workflows, each once, however often and by however many controllers it is asked.
+
+Running ones are sent signals; those may come twice (two controllers, a restart) and must do no harm then.
+"""
 
 from enum import StrEnum
 
@@ -6,8 +9,9 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.common import WorkflowIDReusePolicy as Reuse
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
-from controller.decide import Start
+from controller.decide import Signal, Start
 from operation_engine.domain import search
 from operation_engine.domain.identity import workflow_id
 from operation_engine.domain.resources.operation_status import Phase
@@ -44,6 +48,15 @@ class Starter:
         except WorkflowAlreadyStartedError:
             return Started.CLOSED
         return Started.RUNNING
+
+    async def signal(self, signal: Signal) -> None:
+        """Tell the latest run of an Operation's workflow; one that has ended has nothing to be told."""
+        handle = self._client.get_workflow_handle(workflow_id(signal.ref))
+        try:
+            await handle.signal(signal.name, signal.payload)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
 
 
 def _details(start: Start) -> str:

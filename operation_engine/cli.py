@@ -89,6 +89,45 @@ def doctor() -> None:
         raise click.ClickException(str(error)) from error
 
 
+@main.command()
+@click.argument("operation", metavar="NAMESPACE/NAME")
+def retry(operation: str) -> None:
+    """Try again after a failed attempt that waits for a decision."""
+    _decide("retry", operation)
+
+
+@main.command()
+@click.argument("operation", metavar="NAMESPACE/NAME")
+def abort(operation: str) -> None:
+    """Give up after a failed attempt that waits for a decision."""
+    _decide("abort", operation)
+
+
+def _decide(verb: str, operation: str) -> None:
+    from temporalio.service import RPCError
+
+    from operation_engine.deciding import Undecided
+    from operation_engine.runtime import kubernetes
+
+    settings = _settings()
+    try:
+        click.echo(asyncio.run(_decided(settings, verb, operation)))
+    except (kubernetes.NoCredentials, Undecided) as error:
+        raise click.ClickException(str(error)) from error
+    except (RPCError, RuntimeError) as error:
+        raise click.ClickException(f"Temporal at {settings.temporal_address} does not answer: {error}") from error
+    _leave(0)
+
+
+async def _decided(settings: "Settings", verb: str, operation: str) -> str:
+    from operation_engine.deciding import decide
+    from operation_engine.domain.decisions import Verb
+    from operation_engine.runtime import kubernetes, temporal
+
+    async with kubernetes.connect() as api:
+        return await decide(api, await temporal.connect(settings), Verb(verb), operation)
+
+
 async def _doctor(settings: "Settings") -> int:
     from operation_engine.doctor import examine
     from operation_engine.runtime import kubernetes

@@ -11,12 +11,18 @@ from operation_engine.runtime.kubernetes import (
     APPLICATION_INSTANCES,
     BACKUP_STORAGE_LOCATIONS,
     BACKUPS,
+    CONFIG_MAPS,
     DATA_UPLOADS,
     DOWNLOAD_REQUESTS,
     EVENTS,
+    HELM_RELEASES,
+    LEFTOVER_KINDS,
     NAMESPACES,
     OPERATIONS,
     POD_VOLUME_BACKUPS,
+    PVS,
+    RESTORES,
+    SERVICES,
     VOLUME_SNAPSHOT_CLASSES,
     KubernetesApi,
     KubernetesError,
@@ -56,8 +62,19 @@ class Right:
         return f"{self.verb} {plural}.{self.resource.group or 'core'}{where}"
 
 
-def rights(velero: str) -> list[Right]:
-    """Every right that the engine uses; deploy/rbac.yaml grants these and no others."""
+def rights(velero: str, engine: str) -> list[Right]:
+    """Every right that the engine uses, given Velero's namespace and its own; deploy/rbac.yaml grants no others."""
+    return [*_own_rights(engine), *_velero_rights(velero), *_cluster_rights()]
+
+
+def _own_rights(engine: str) -> list[Right]:
+    return [Right("get", CONFIG_MAPS, engine), Right("create", CONFIG_MAPS, engine)]
+
+
+def _cluster_rights() -> list[Right]:
+    """In tenants' namespaces, and on what has none."""
+    listed = (*LEFTOVER_KINDS.values(), HELM_RELEASES)
+    deleted = tuple(LEFTOVER_KINDS.values())
     return [
         Right("list", OPERATIONS),
         Right("watch", OPERATIONS),
@@ -65,12 +82,31 @@ def rights(velero: str) -> list[Right]:
         Right("update", OPERATIONS, subresource="status"),
         Right("get", APPLICATION_INSTANCES),
         Right("get", NAMESPACES),
+        Right("create", NAMESPACES),
         Right("get", VOLUME_SNAPSHOT_CLASSES),
+        Right("get", PVS),
+        Right("get", SERVICES),
         Right("create", EVENTS),
+        *(Right("list", resource) for resource in listed),
+        *(Right("delete", resource) for resource in deleted),
+        Right("get", HELM_RELEASES),
+        Right("patch", HELM_RELEASES),
+    ]
+
+
+def _velero_rights(velero: str) -> list[Right]:
+    return [
         Right("get", BACKUPS, velero),
         Right("list", BACKUPS, velero),
         Right("watch", BACKUPS, velero),
         Right("create", BACKUPS, velero),
+        Right("get", RESTORES, velero),
+        Right("list", RESTORES, velero),
+        Right("watch", RESTORES, velero),
+        Right("create", RESTORES, velero),
+        Right("delete", RESTORES, velero),
+        Right("create", CONFIG_MAPS, velero),
+        Right("patch", CONFIG_MAPS, velero),
         Right("list", BACKUP_STORAGE_LOCATIONS, velero),
         Right("watch", BACKUP_STORAGE_LOCATIONS, velero),
         Right("list", POD_VOLUME_BACKUPS, velero),
@@ -135,7 +171,11 @@ async def _known(subject: str, api: KubernetesApi, resource: Resource) -> Findin
 
 async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
     try:
-        missing = [str(right) for right in rights(settings.velero_namespace) if not await _allowed(api, right)]
+        missing = [
+            str(right)
+            for right in rights(settings.velero_namespace, settings.engine_namespace)
+            if not await _allowed(api, right)
+        ]
     except KubernetesError as error:
         return Finding("permissions", str(error), "see the lines above")
     if not missing:

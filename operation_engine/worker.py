@@ -12,11 +12,16 @@ from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
 from activities.failures import Failures
+from activities.leftovers import LeftoverActivities
 from activities.operations import OperationActivities
+from activities.probes import ProbeActivities
+from activities.restores import RestoreActivities
+from activities.rollouts import RolloutActivities
+from activities.safeguarding import Safeguarding, safeguarding
 from activities.transfers import backup_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from operation_engine.domain import identity
-from operation_engine.domain.velero import observe_backup, observe_storage_location
+from operation_engine.domain.velero import observe_backup, observe_restore, observe_storage_location
 from operation_engine.records.announcer import Announcer
 from operation_engine.records.events import EventWriter
 from operation_engine.records.operations import OperationStore
@@ -25,6 +30,7 @@ from operation_engine.runtime.kubernetes import (
     BACKUP_STORAGE_LOCATIONS,
     BACKUPS,
     DOWNLOAD_REQUESTS,
+    RESTORES,
     KubernetesApi,
     cluster_id_patiently,
 )
@@ -32,9 +38,10 @@ from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.temporal import Runs, missing_search_attributes
 from operation_engine.runtime.watching import Reflector, watch_checks, watch_metric
 from workflows.backup import BackupWorkflow
+from workflows.restore import RestoreWorkflow
 from workflows.unsupported import UnsupportedWorkflow
 
-WORKFLOWS: Sequence[type] = (BackupWorkflow, UnsupportedWorkflow)
+WORKFLOWS: Sequence[type] = (BackupWorkflow, RestoreWorkflow, UnsupportedWorkflow)
 WAITS = 2000
 """Activity slots of the queue for long waits: a wait costs memory and a heartbeat, no processor."""
 GRACE = timedelta(seconds=10)
@@ -50,27 +57,50 @@ class WorkerParts:
 
     operations: OperationActivities
     velero: VeleroActivities
+    restores: RestoreActivities
+    rollouts: RolloutActivities
+    leftovers: LeftoverActivities
+    probes: ProbeActivities
+    safeguards: Safeguarding
     watches: VeleroWatches
 
     @property
     def short(self) -> list[Callable[..., object]]:
         """Activities that answer at once."""
-        o, v = self.operations, self.velero
+        o, v, r = self.operations, self.velero, self.restores
         return [
             o.claim_operation,
             o.admit_operation,
             o.write_report,
+            o.begin_attempt,
             v.check_storage_location,
             v.create_backup,
             v.explain_backup,
             v.explain_volumes,
             v.verify_backup,
+            r.find_backup,
+            r.create_restore,
+            r.explain_restore,
+            r.verify_contents,
+            *self.safeguards.short,
         ]
 
     @property
     def waits(self) -> list[Callable[..., object]]:
         """Activities that heartbeat for as long as the outside takes."""
-        return [self.velero.await_storage_location, self.velero.follow_backup]
+        v, r = self.velero, self.restores
+        return [
+            v.await_storage_location,
+            v.follow_backup,
+            r.await_backup,
+            r.follow_restore,
+            self.rollouts.await_workloads,
+            self.rollouts.await_volumes,
+            self.probes.await_http,
+            self.leftovers.drain_restores,
+            self.leftovers.delete_leftovers,
+            *self.safeguards.waits,
+        ]
 
 
 @asynccontextmanager
@@ -112,7 +142,7 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
     cluster = settings.cluster_id or await cluster_id_patiently(api)
     labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
     watches = _watches(api, settings.velero_namespace, labels)
-    for watch in (watches.backups, watches.downloads, watches.locations, watches.transfers):
+    for watch in (watches.backups, watches.downloads, watches.locations, watches.restores, watches.transfers):
         await stack.enter_async_context(watch.running())
     session = await stack.enter_async_context(aiohttp.ClientSession())
     announcer = Announcer(EventWriter(api))
@@ -129,6 +159,13 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
             cluster_id=cluster,
             storage_locations=settings.storage_locations,
         ),
+        restores=RestoreActivities(
+            api, store, watches, artefacts, velero_namespace=settings.velero_namespace, cluster_id=cluster
+        ),
+        rollouts=RolloutActivities(api, store),
+        probes=ProbeActivities(api, store, session),
+        leftovers=LeftoverActivities(api, store, watches, artefacts, settings.velero_namespace),
+        safeguards=safeguarding(settings, api, store, artefacts, watches.locations, cluster),
         watches=watches,
     )
 
@@ -140,12 +177,14 @@ def _watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> Vele
         backups=backups,
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=namespace, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=namespace),
+        restores=Reflector(api, RESTORES, observe_restore, namespace=namespace),
         transfers=backup_transfers(api, namespace, backups),
     )
 
 
 def _watch_health(watches: VeleroWatches, health: Health) -> None:
     watch_checks(health, "backups", watches.backups)
+    watch_checks(health, "restores", watches.restores)
     watch_checks(health, "downloadrequests", watches.downloads)
     watch_checks(health, "backupstoragelocations", watches.locations)
     for name, watch in watches.transfers.watches.items():

@@ -3,32 +3,24 @@
 Started by the controller with an OperationRef. Reads as the runbook it is; verdicts are pure (`domain.verdicts`).
 """
 
-from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
 
+from workflows.approval import approval
+from workflows.attempts import Again, attempt_to_the_end
+from workflows.decisions import Decidable
+from workflows.following import BACKUP, follow
+from workflows.gates import Gate, passed
 from workflows.run import OperationRun, Stop, TimedOut, to_the_end
 
 with workflow.unsafe.imports_passed_through():
-    from activities.requests import (
-        VERIFY,
-        Created,
-        CreateRequest,
-        Followed,
-        FollowRequest,
-        GateAnswer,
-        StepRequest,
-        Verified,
-        VerifyRequest,
-    )
+    from activities.requests import VERIFY, Created, CreateRequest, Verified, VerifyRequest
     from activities.velero import VeleroActivities
     from operation_engine.domain import attempts, lifecycle, progress, steps
-    from operation_engine.domain.admission import Answer
     from operation_engine.domain.artefacts import bounded_warnings
     from operation_engine.domain.identity import OperationRef
-    from operation_engine.domain.policy import Clocks
     from operation_engine.domain.resources.operation_status import (
         AttemptCause,
         EngineRef,
@@ -43,59 +35,46 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict, may_cost_volumes, volumes_verdict
 
 ATTEMPT_STEPS = (BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
-AUTOMATIC_ATTEMPTS = {Reason.STORAGE_LOCATION_UNAVAILABLE: 3}
-"""How often a Backup is begun anew without asking: once where Velero's own restart ended it, but for these."""
 READ_WITHIN = timedelta(minutes=10)
 """How long the bucket may be unreadable before a backup counts as not verified."""
 EXPLAIN_WITHIN = timedelta(minutes=2)
 """How long Velero's own words are waited for; without them a failure is told by its count of errors."""
 
 
+LOCATION = Gate(
+    BackupStep.STORAGE_LOCATION,
+    VeleroActivities.check_storage_location,
+    "Check the storage location",
+    VeleroActivities.await_storage_location,
+    "Wait for the storage location",
+)
+
+
 @workflow.defn
-class BackupWorkflow:
+class BackupWorkflow(Decidable):
     """One Backup Operation."""
 
     @workflow.run
     async def run(self, ref: OperationRef) -> OperationStatus:
         """The final status; fails with the reason as the failure's type."""
-        operation = OperationRun(ref)
+        operation = OperationRun(ref, self.decisions)
         return await to_the_end(operation, _runbook(operation))
 
 
 async def _runbook(operation: OperationRun) -> OperationStatus:
     await operation.claim(list(BackupStep))
     await operation.admit(BackupStep.ADMIT)
-    # Approval and readiness are asked for here, and the namespace's lock is taken after them.
+    if steps.find_step(operation.status, BackupStep.APPROVE) is not None:
+        await approval(operation, BackupStep.APPROVE)
+    # Readiness is asked for here, and the namespace's lock is taken after it.
     location = await _storage_location(operation)
-    return await _Backup(operation, location).run()
+    return await attempt_to_the_end(operation, _Backup(operation, location))
 
 
 async def _storage_location(operation: OperationRun) -> str:
     """The location that takes the backup, waited for until it is Available."""
-    deadline = workflow.now() + operation.clocks.wait_timeout
-    operation.begin(BackupStep.STORAGE_LOCATION)
-    answer = await operation.enter(VeleroActivities.check_storage_location, "Check the storage location")
-    while answer.gate.answer == Answer.WAIT:
-        operation.wait(BackupStep.STORAGE_LOCATION, answer.gate)
-        request = StepRequest(ref=operation.ref, report=operation.report())
-        try:
-            answer = await _await_location(operation, request, deadline - workflow.now())
-        except TimedOut:
-            raise Stop(answer.gate.reason or Reason.TIMEOUT, f"Waited in vain. {answer.gate.message}") from None
-        operation.written(answer.status)
-    if answer.gate.answer == Answer.REFUSE or answer.storage_location is None:
-        raise Stop(answer.gate.reason or Reason.VALIDATION_FAILED, answer.gate.message, refused=True)
-    operation.end(BackupStep.STORAGE_LOCATION, answer.gate.message)
-    return answer.storage_location
-
-
-async def _await_location(operation: OperationRun, request: StepRequest, within: timedelta) -> GateAnswer:
-    if within <= timedelta(0):
-        raise TimedOut
-    answer: GateAnswer = await operation.follow(
-        VeleroActivities.await_storage_location, request, summary="Wait for the storage location", within=within
-    )
-    return answer
+    answer = await passed(operation, LOCATION)
+    return answer.storage_location or ""
 
 
 class _Backup:
@@ -106,35 +85,36 @@ class _Backup:
         self.location = location
         self.name = ""
 
-    async def run(self) -> OperationStatus:
-        """Attempt until there is a verdict. A person's retry of failed work takes its place in this loop."""
-        cause, automatic = AttemptCause.INITIAL, Counter[Reason]()
-        while True:
-            verdict, observation = await self._attempt(cause)
-            bound = AUTOMATIC_ATTEMPTS.get(verdict.reason, 1)
-            if verdict.outcome == Outcome.RETRY and automatic[verdict.reason] < bound:
-                cause = AttemptCause.AUTOMATIC
-                automatic[verdict.reason] += 1
-                await self._plan_again(verdict)
-                continue
-            if verdict.outcome in (Outcome.RETRY, Outcome.FAILED) or observation is None:
-                raise Stop(verdict.reason, verdict.message)
-            return await self._verified_end(verdict, observation)
-
-    async def _attempt(self, cause: AttemptCause) -> tuple[Verdict, BackupObservation | None]:
-        """Create and follow one Velero Backup: how it ended, by Velero's own words."""
+    async def attempt(self, cause: AttemptCause, skip: str | None) -> OperationStatus:
+        """Create, follow and verify one Velero Backup."""
         await self._create(cause)
         self.operation.end(BackupStep.CREATE, f"Velero Backup {self.name} created.")
         self.operation.begin(BackupStep.FOLLOW)
-        observation = await self._follow()
+        observation = await follow(self.operation, BACKUP, self.name)
         problems: tuple[str, ...] = ()
         if observation is not None and observation.errors:
             problems = await self._problems(observation)
             self._warn(problems)
-        verdict = ended_verdict(observation, self.operation.facts.partial_failure, problems)
-        if observation is None or not may_cost_volumes(verdict):
-            return verdict, observation
-        return volumes_verdict(verdict, observation, await self._missing_volumes(observation)), observation
+        ended = ended_verdict(observation, self.operation.facts.partial_failure, problems)
+        if observation is not None and may_cost_volumes(ended):
+            ended = volumes_verdict(ended, observation, await self._missing_volumes(observation))
+        if ended.outcome == Outcome.RETRY:
+            raise Again(ended)
+        if ended.outcome == Outcome.FAILED or observation is None:
+            raise Stop(ended.reason, ended.message)
+        return await self._verified_end(ended, observation)
+
+    async def plan_again(self, verdict: Verdict | None) -> None:
+        """The attempt is over: tell it, and show the steps that come again."""
+        operation = self.operation
+        if verdict is not None:
+            operation.end(BackupStep.FOLLOW, verdict.message, StepState.FAILED)
+            operation.next = attempts.conclude(operation.next, "Failed", str(verdict.reason), operation.now())
+        if verdict is not None and verdict.reason != Reason.STORAGE_LOCATION_UNAVAILABLE:
+            operation.next = steps.plan_again(operation.next, ATTEMPT_STEPS)
+            return
+        operation.next = steps.plan_again(operation.next, (BackupStep.STORAGE_LOCATION, *ATTEMPT_STEPS))
+        self.location = await _storage_location(operation)
 
     async def _missing_volumes(self, observation: BackupObservation) -> tuple[str, ...]:
         """Which volumes a failure cost, where it can be read; a run that began before this was asked goes without."""
@@ -182,37 +162,6 @@ class _Backup:
         operation.next = operation.next.model_copy(
             update={"outputs": outputs, "engine_ref": velero_backup, "logs_ref": logs, "progress": None}
         )
-
-    async def _follow(self) -> BackupObservation | None:
-        """Follow until Velero is done with it: one activity a phase. Raises Stop with Timeout at the bound."""
-        operation, clock = self.operation, AttemptClock(self.operation.clocks)
-        seen: BackupObservation | None = None
-        while True:
-            request = FollowRequest(ref=operation.ref, report=operation.report(), name=self.name, seen=seen)
-            queued = seen is None or seen.queued
-            began = workflow.now()
-            try:
-                followed: Followed = await operation.follow(
-                    VeleroActivities.follow_backup,
-                    request,
-                    summary=f"Follow Velero ({(seen.phase or 'New') if seen else 'created'})",
-                    within=clock.left(queued),
-                )
-            except TimedOut:
-                raise Stop(Reason.TIMEOUT, _timeout_message(self.name, seen, queued)) from None
-            clock.spend(queued, workflow.now() - began)
-            operation.written(followed.status)
-            seen = followed.observation
-            if seen is None or seen.terminal or seen.phase == "Deleting":
-                return seen
-            self._show(seen)
-
-    def _show(self, observation: BackupObservation) -> None:
-        operation = self.operation
-        phase = observation.phase or "New"
-        operation.next = lifecycle.say(
-            operation.next, Reason.VELERO_BACKUP_IN_PROGRESS, f"Velero Backup {self.name} is {phase}."
-        ).model_copy(update={"progress": progress.advance(operation.next.progress, observation)})
 
     async def _verified_end(self, ended: Verdict, observation: BackupObservation) -> OperationStatus:
         """Check the bucket, and end: Succeeded, or Succeeded and Degraded where the policy accepts a partial backup."""
@@ -283,39 +232,6 @@ class _Backup:
                 "expires_at": _rfc3339(observation.expiration),
             }
         )
-
-    async def _plan_again(self, verdict: Verdict) -> None:
-        """The attempt is over through no fault of the work: tell it, and show the steps that come again."""
-        operation, now = self.operation, self.operation.now()
-        operation.end(BackupStep.FOLLOW, verdict.message, StepState.FAILED)
-        concluded = attempts.conclude(operation.next, "Failed", str(verdict.reason), now)
-        if verdict.reason != Reason.STORAGE_LOCATION_UNAVAILABLE:
-            operation.next = steps.plan_again(concluded, ATTEMPT_STEPS)
-            return
-        operation.next = steps.plan_again(concluded, (BackupStep.STORAGE_LOCATION, *ATTEMPT_STEPS))
-        self.location = await _storage_location(operation)
-
-
-class AttemptClock:
-    """The time an attempt has left: its own work, and apart from it the wait in Velero's queue."""
-
-    def __init__(self, clocks: Clocks) -> None:
-        self._work, self._queue = clocks.timeout, clocks.wait_timeout
-
-    def left(self, queued: bool) -> timedelta:
-        return max(self._queue if queued else self._work, timedelta(seconds=1))
-
-    def spend(self, queued: bool, spent: timedelta) -> None:
-        if queued:
-            self._queue -= spent
-        else:
-            self._work -= spent
-
-
-def _timeout_message(name: str, seen: BackupObservation | None, queued: bool) -> str:
-    phase = (seen.phase if seen else "") or "New"
-    field = "waitTimeout (Velero's queue)" if queued else "timeout"
-    return f"Velero Backup {name} was still {phase} when spec.policy.{field} ran out. It may go on by itself in Velero."
 
 
 def _rfc3339(moment: datetime | None) -> str | None:

@@ -4,14 +4,16 @@ A workflow reads as a runbook because this holds the mechanics: each step's acti
 with, gives back the status as it stands, and the UI is told the same at once.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 from temporalio.exceptions import TimeoutError as ActivityTimeout
+
+from workflows.decisions import Decisions
 
 with workflow.unsafe.imports_passed_through():
     from activities.failures import FENCED
@@ -41,6 +43,7 @@ _BACKOFF = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_interval=timedelta(seconds=15)
 )
 _REASONS = {str(reason): reason for reason in Reason}
+A = TypeVar("A", bound=GateAnswer)
 _PHASE = SearchAttributeKey.for_keyword(search.PHASE)
 
 
@@ -59,8 +62,10 @@ class TimedOut(Exception):
 class OperationRun:
     """The state of one run. `status` is what was last written; `next` what the next activity enters with."""
 
-    def __init__(self, ref: OperationRef) -> None:
+    def __init__(self, ref: OperationRef, decisions: Decisions | None = None) -> None:
         self.ref = ref
+        self.decisions = decisions or Decisions()
+        self.decisions.show = self._show_next
         self.status = OperationStatus()
         self.next = OperationStatus()
         self.claimed: Claimed | None = None
@@ -134,19 +139,19 @@ class OperationRun:
         if status.phase != self.status.phase:
             workflow.upsert_search_attributes([_PHASE.value_set(str(status.phase))])
         self.status = self.next = status
-        workflow.set_current_details(current_details(status))
+        self._show_next()
 
-    async def enter(self, verb: Callable[..., Any], summary: str) -> GateAnswer:
+    async def enter(self, verb: Callable[[Any, StepRequest], Coroutine[Any, Any, A]], summary: str) -> A:
         """Call a gate's activity: it enters with the report and answers."""
-        answer: GateAnswer = await self.call(verb, StepRequest(ref=self.ref, report=self.report()), summary=summary)
+        answer: A = await self.call(verb, StepRequest(ref=self.ref, report=self.report()), summary=summary)
         self.written(answer.status)
         return answer
 
-    async def write(self) -> None:
-        """Write what has come together; for ends, where no activity follows that would."""
+    async def write(self, summary: str = "Write the end") -> None:
+        """Write what has come together; for ends and questions, where no activity follows that would."""
         request = StepRequest(ref=self.ref, report=self.report())
         status: OperationStatus = await self.call(
-            OperationActivities.write_report, request, summary="Write the end", within=STATUS_WITHIN
+            OperationActivities.write_report, request, summary=summary, within=STATUS_WITHIN
         )
         self.written(status)
 
@@ -189,7 +194,7 @@ class OperationRun:
 
     def _show_next(self) -> None:
         """An activity may take long: the UI tells what it enters with, not what was before it."""
-        workflow.set_current_details(current_details(self.next))
+        workflow.set_current_details(current_details(self.next, self.decisions.refusals))
 
     async def fail(self, stop: Stop) -> NoReturn:
         """Write the end, and end the workflow as failed with the reason as the failure's type."""

@@ -3,6 +3,7 @@
 The activity `admit` gathers the facts; the workflow writes down the answer.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
@@ -10,15 +11,17 @@ from operation_engine.domain import identity
 from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.parameters import alias_conflicts, unknown_parameters
 from operation_engine.domain.policy import clocks_of
-from operation_engine.domain.resources.common import ApiModel, parse_duration
+from operation_engine.domain.probes import NoSuchPlace, place_of
+from operation_engine.domain.resources.common import OBJECT_NAME_PATTERN, ApiModel, parse_duration
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_spec import Engine, OperationType
 from operation_engine.domain.resources.reasons import Reason
 
 # What is built; every other type and engine is accepted by the schema and refused here, by name.
-BUILT = {OperationType.BACKUP: Engine.VELERO}
+BUILT = {OperationType.BACKUP: Engine.VELERO, OperationType.RESTORE: Engine.VELERO}
 TARGET_KINDS = {"ApplicationInstance": "apps.vworkspace.io", "Namespace": ""}
 """What an Operation works on, and the API group of each."""
+_OBJECT_NAME = re.compile(OBJECT_NAME_PATTERN)
 MANAGED_LABELS = (identity.MANAGED_BY_LABEL, "managed-by")
 
 
@@ -98,8 +101,6 @@ def _supported_options(operation: Operation) -> Gate | None:
         "policy.dryRun": spec.policy.dry_run,
         "policy.requireReady": bool(spec.policy.require_ready),
         "policy.ttlAfterFinished": spec.policy.ttl_after_finished is not None,
-        "policy.decisionTimeout": _decision_wanted(operation),
-        "approvals.required": spec.approvals is not None and bool(spec.approvals.required),
         "cancel": spec.cancel,
     }
     named = [f"spec.{field}" for field, is_asked in asked.items() if is_asked]
@@ -111,14 +112,6 @@ def _supported_options(operation: Operation) -> Gate | None:
     )
 
 
-def _decision_wanted(operation: Operation) -> bool:
-    text = operation.spec.policy.decision_timeout
-    try:
-        return text is not None and parse_duration(text).total_seconds() > 0
-    except ValueError:
-        return False  # _durations says what is wrong with it
-
-
 def _durations(operation: Operation, facts: Facts) -> Gate | None:
     p, policy = operation.spec.parameters, operation.spec.policy
     fields = {
@@ -128,6 +121,8 @@ def _durations(operation: Operation, facts: Facts) -> Gate | None:
         "parameters.ttl": p.ttl,
         "parameters.retention": p.retention,
         "parameters.itemOperationTimeout": p.item_operation_timeout,
+        "parameters.verify.timeout": p.verify.timeout if p.verify else None,
+        "parameters.verify.http.timeout": p.verify.http.timeout if p.verify and p.verify.http else None,
     }
     for field, text in fields.items():
         try:
@@ -154,6 +149,29 @@ def _parameters(operation: Operation, facts: Facts) -> Gate | None:
             Reason.VALIDATION_FAILED,
             f"spec.parameters has both {key} and its alias {alias}: keep {key} and remove {alias}.",
         )
+    return None
+
+
+def _storage_classes(operation: Operation, facts: Facts) -> Gate | None:
+    """Names only: Velero puts them into a JSON patch as they are."""
+    for pair in (operation.spec.parameters.storage_class_mapping or {}).items():
+        for name in pair:
+            if _OBJECT_NAME.fullmatch(name) is None:
+                return refuse(
+                    Reason.VALIDATION_FAILED,
+                    f"spec.parameters.storageClassMapping: {name[:100]!r} can be no name of a StorageClass.",
+                )
+    return None
+
+
+def _http_check(operation: Operation, facts: Facts) -> Gate | None:
+    verify = operation.spec.parameters.verify
+    if verify is None or verify.http is None:
+        return None
+    try:
+        place_of(verify.http.url, operation.metadata.namespace or "")
+    except NoSuchPlace as error:
+        return refuse(Reason.VALIDATION_FAILED, f"spec.parameters.verify.http.url: {error}.")
     return None
 
 
@@ -210,5 +228,7 @@ _CHECKS: tuple[Callable[[Operation, Facts], Gate | None], ...] = (
     _supported,
     _durations,
     _parameters,
+    _storage_classes,
+    _http_check,
     _target,
 )

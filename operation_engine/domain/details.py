@@ -4,7 +4,11 @@ Set by workflows after each report. Traps of that page (measured): quotes outsid
 rendered, text above 16 KB is slow; so foreign text goes into code spans, and everything is bounded.
 """
 
+from collections.abc import Sequence
+
+from operation_engine.domain.decisions import Awaited, to_send
 from operation_engine.domain.resources.operation_status import OperationStatus, Phase, Step, StepState
+from operation_engine.domain.resources.reasons import Reason
 
 MAX_DETAILS = 16_000
 _EYE_CATCHING = (StepState.RUNNING, StepState.WAITING, StepState.FAILED)
@@ -13,17 +17,27 @@ _AGAIN = (
 )
 
 
-def current_details(status: OperationStatus) -> str:
-    """Phase and reason first, then the message, what to do, the outputs and the steps."""
+def current_details(status: OperationStatus, refusals: Sequence[str] = ()) -> str:
+    """Refused Signals first, then phase and reason, the message, what to do, the outputs and the steps."""
     parts = [
+        *(f"**{_code(refusal)}**" for refusal in refusals),
         _headline(status),
         _code(status.message) if status.message else "",
         _AGAIN if status.phase == Phase.FAILED else "",
+        _how_to_decide(status) if status.reason == Reason.AWAITING_DECISION else "",
         _outputs(status),
         "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(status.steps, 1)),
         "Press R to refresh.",
     ]
     return "\n\n".join(part for part in parts if part)[:MAX_DETAILS]
+
+
+def _how_to_decide(status: OperationStatus) -> str:
+    payload = to_send(Awaited(attempt=status.attempt))
+    return (
+        "Repair the cause, then **More Actions > Send an Update > Name: retry** (or abort), with this as Data:"
+        f"\n\n```json\n{payload}\n```"
+    )
 
 
 def _headline(status: OperationStatus) -> str:

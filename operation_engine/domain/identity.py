@@ -25,7 +25,11 @@ TARGET_LABEL = "ops.vworkspace.io/target"
 ROLE_LABEL = "ops.vworkspace.io/role"
 SOURCE_NAMESPACE_UID_ANNOTATION = "ops.vworkspace.io/source-namespace-uid"
 RESTORE_TO_ANNOTATION = "ops.vworkspace.io/restore-to"
+RETRY_ANNOTATION = "ops.vworkspace.io/retry"
+ABORT_ANNOTATION = "ops.vworkspace.io/abort"
 VELERO_RESTORE_LABEL = "velero.io/restore-name"
+SPEC_CHANGED_SIGNAL = "spec_changed"
+"""Sent by the controller to a running workflow when somebody changed what may change of the spec."""
 
 
 class Role(StrEnum):

@@ -25,6 +25,8 @@ class Life(Enum):
     CLAIMED = "claimed"
     WAITING = "waiting"
     RUNNING = "running"
+    DECIDING = "deciding"
+    """Work failed and a person is to say how it goes on."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -42,6 +44,10 @@ _ROWS: dict[Life, dict[ConditionType, ConditionStatus | None]] = {
     Life.RUNNING: {
         _C.BLOCKED: _F, _C.RUNNING: _T, _C.SUCCEEDED: _U, _C.FAILED: _F,
         _C.CANCELLED: _F, _C.READY: _U, _C.RECONCILING: _T, _C.STALLED: None,
+    },
+    Life.DECIDING: {
+        _C.BLOCKED: _T, _C.RUNNING: _T, _C.SUCCEEDED: _U, _C.FAILED: _F,
+        _C.CANCELLED: _F, _C.READY: _F, _C.RECONCILING: _T, _C.STALLED: None,
     },
     Life.SUCCEEDED: {
         _C.BLOCKED: _F, _C.RUNNING: _F, _C.SUCCEEDED: _T, _C.FAILED: _F,
@@ -61,6 +67,7 @@ _PHASES = {
     Life.CLAIMED: Phase.PENDING,
     Life.WAITING: Phase.PENDING,
     Life.RUNNING: Phase.RUNNING,
+    Life.DECIDING: Phase.RUNNING,
     Life.SUCCEEDED: Phase.SUCCEEDED,
     Life.FAILED: Phase.FAILED,
     Life.CANCELLED: Phase.CANCELLED,
@@ -139,8 +146,9 @@ def accept(status: OperationStatus, message: str, now: datetime) -> OperationSta
 
 
 def is_running(status: OperationStatus) -> bool:
-    """Past all gates and not ended."""
-    return status.phase == Phase.RUNNING
+    """Past all gates, not ended, and not waiting for a person."""
+    blocked = find_condition(status, _C.BLOCKED)
+    return status.phase == Phase.RUNNING and (blocked is None or blocked.status == _F)
 
 
 def say(status: OperationStatus, reason: Reason | str, message: str) -> OperationStatus:

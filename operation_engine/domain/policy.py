@@ -27,5 +27,27 @@ def clocks_of(spec: OperationSpec) -> Clocks:
     )
 
 
+class Verification(ApiModel):
+    """What must hold after a restore, with the defaults filled in."""
+
+    workloads_ready: bool = True
+    volumes_bound: bool = True
+    url: str | None = None
+    timeout: timedelta = timedelta(minutes=10)
+
+
+def verification_of(spec: OperationSpec) -> Verification:
+    """What this Operation asks to be verified. Raises ValueError for a duration that does not parse."""
+    verify = spec.parameters.verify
+    if verify is None:
+        return Verification()
+    return Verification(
+        workloads_ready=verify.workloads_ready is not False,
+        volumes_bound=verify.volumes_bound is not False,
+        url=verify.http.url if verify.http else None,
+        timeout=_or(verify.timeout, timedelta(minutes=10)),
+    )
+
+
 def _or(text: str | None, default: timedelta) -> timedelta:
     return parse_duration(text) if text else default

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from operation_engine.domain.resources.operation_status import Progress
 from operation_engine.domain.transfers import Transfer
-from operation_engine.domain.velero import BackupObservation
+from operation_engine.domain.velero import Observation
 
 BEFORE_THE_END = 99
 ITEMS_SHARE = 10
@@ -17,9 +17,7 @@ ITEMS_ALONE = 50
 """The same while no volume has begun: a pod's annotation may still ask for some, and those come after its items."""
 
 
-def advance(
-    before: Progress | None, observation: BackupObservation, transfers: Sequence[Transfer] = ()
-) -> Progress | None:
+def advance(before: Progress | None, observation: Observation, transfers: Sequence[Transfer] = ()) -> Progress | None:
     """The progress after an observation: never backwards, never 100 before the end."""
     done, total = observation.items_done, observation.items_total
     if (done is None or not total) and not transfers:

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from operation_engine.domain.lifecycle import bounded
+from operation_engine.domain.resources.operation_spec import OperationSpec, OperationType
 from operation_engine.domain.resources.operation_status import OperationStatus, Step, StepState
 
 MAX_STEP_MESSAGE = 512
@@ -18,10 +19,39 @@ class BackupStep(StrEnum):
     """The steps of a Backup, in the order in which they run."""
 
     ADMIT = "Admit"
+    APPROVE = "AwaitApproval"
+    """Only where the Operation asks for an approval."""
     STORAGE_LOCATION = "CheckStorageLocation"
     CREATE = "CreateBackup"
     FOLLOW = "FollowBackup"
     VERIFY = "VerifyBackup"
+
+
+class RestoreStep(StrEnum):
+    """The steps of a Restore, in the order in which they run."""
+
+    ADMIT = "Admit"
+    FIND = "FindBackup"
+    CONSENT = "CheckConsent"
+    APPROVE = "AwaitApproval"
+    CLEAN_UP = "CleanUp"
+    SUSPEND = "SuspendReleases"
+    SAFETY = "SafetyBackup"
+    REPLACE = "ReplaceVolumes"
+    CREATE = "CreateRestore"
+    FOLLOW = "FollowRestore"
+    VERIFY_CONTENTS = "VerifyContents"
+    VERIFY_WORKLOADS = "VerifyWorkloads"
+    VERIFY_VOLUMES = "VerifyVolumes"
+    VERIFY_HTTP = "VerifyHttp"
+    RESUME = "ResumeReleases"
+
+
+def applicable(names: Sequence[str], spec: OperationSpec) -> tuple[str, ...]:
+    """The steps that this Operation has: a Backup waits for an approval only where it says so."""
+    asked = spec.approvals is not None and bool(spec.approvals.required)
+    leaves_out = spec.type == OperationType.BACKUP and not asked
+    return tuple(name for name in names if not (leaves_out and name == BackupStep.APPROVE))
 
 
 def plan(status: OperationStatus, names: Sequence[str]) -> OperationStatus:

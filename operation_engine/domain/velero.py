@@ -47,8 +47,8 @@ TERMINAL_PHASES = frozenset(
 )
 
 
-class BackupObservation(ApiModel):
-    """What a Velero Backup says of itself: small enough to keep for thousands of them."""
+class Observation(ApiModel):
+    """What a Velero Backup or Restore says of itself: small enough to keep for thousands of them."""
 
     name: str
     uid: str
@@ -60,8 +60,6 @@ class BackupObservation(ApiModel):
     warnings: int = 0
     items_done: int | None = None
     items_total: int | None = None
-    storage_location: str | None = None
-    expiration: datetime | None = None
     hooks_failed: int = 0
     volumes: VolumeWish | None = None
     """None where it was observed by an engine that did not look for them; `wish` is what to go by."""
@@ -90,25 +88,27 @@ class BackupObservation(ApiModel):
         return self.volumes or EVERYTHING
 
 
+class BackupObservation(Observation):
+    """A Backup, with where it goes and until when it is kept."""
+
+    storage_location: str | None = None
+    expiration: datetime | None = None
+
+
+class RestoreObservation(Observation):
+    """A Restore, with what it restores from. Its phases are a Backup's, less some."""
+
+    backup_name: str = ""
+
+
 def observe_backup(manifest: Mapping[str, Any]) -> BackupObservation:
     """A Velero Backup as the API server returned it. A server's omission is a zero, never an error."""
-    metadata, spec, status = manifest["metadata"], manifest.get("spec", {}), manifest.get("status", {})
-    progress = status.get("progress", {})
+    status = manifest.get("status", {})
     return BackupObservation(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        phase=status.get("phase", ""),
-        labels=metadata.get("labels", {}),
-        failure_reason=status.get("failureReason"),
-        validation_errors=tuple(status.get("validationErrors", ())),
-        errors=status.get("errors", 0),
-        warnings=status.get("warnings", 0),
-        items_done=progress.get("itemsBackedUp"),
-        items_total=progress.get("totalItems"),
-        storage_location=spec.get("storageLocation"),
+        **_observed(manifest, "itemsBackedUp"),
+        storage_location=manifest.get("spec", {}).get("storageLocation"),
         expiration=status.get("expiration"),
-        hooks_failed=status.get("hookStatus", {}).get("hooksFailed", 0),
-        volumes=_volume_wish(spec),
+        volumes=_volume_wish(manifest.get("spec", {})),
     )
 
 
@@ -118,6 +118,31 @@ def _volume_wish(spec: Mapping[str, Any]) -> VolumeWish:
     return VolumeWish(
         file_system=file_system, snapshots=bool(spec.get("snapshotVolumes")) or moves, moves_data=file_system or moves
     )
+
+
+def observe_restore(manifest: Mapping[str, Any]) -> RestoreObservation:
+    """A Velero Restore as the API server returned it."""
+    return RestoreObservation(
+        **_observed(manifest, "itemsRestored"), backup_name=manifest.get("spec", {}).get("backupName", "")
+    )
+
+
+def _observed(manifest: Mapping[str, Any], items_done: str) -> dict[str, Any]:
+    metadata, status = manifest["metadata"], manifest.get("status", {})
+    progress = status.get("progress", {})
+    return {
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "phase": status.get("phase", ""),
+        "labels": metadata.get("labels", {}),
+        "failure_reason": status.get("failureReason"),
+        "validation_errors": tuple(status.get("validationErrors", ())),
+        "errors": status.get("errors", 0),
+        "warnings": status.get("warnings", 0),
+        "items_done": progress.get(items_done),
+        "items_total": progress.get("totalItems"),
+        "hooks_failed": status.get("hookStatus", {}).get("hooksFailed", 0),
+    }
 
 
 class StorageLocation(ApiModel):

@@ -6,10 +6,11 @@ Used by records, activities and the controller. Plain dicts come back; whoever c
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -22,6 +23,9 @@ FIELD_MANAGER = "vworkspace-operation-engine"
 REQUEST_TIMEOUT_S = 10.0
 # For some seconds after its start an API server answers 403 to everyone whose roles it has not read yet.
 _FORBIDDEN_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TERMINATING = "because it is being terminated"
 _RETRY_S = 2.0
 _log = get_logger(__name__)
@@ -89,8 +93,51 @@ class Resource:
 OPERATIONS = Resource("ops.vworkspace.io", "v1alpha1", "operations")
 APPLICATION_INSTANCES = Resource("apps.vworkspace.io", "v1alpha1", "applicationinstances")
 NAMESPACES = Resource("", "v1", "namespaces")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+SECRETS = Resource("", "v1", "secrets")
+PODS = Resource("", "v1", "pods")
+PVCS = Resource("", "v1", "persistentvolumeclaims")
+PVS = Resource("", "v1", "persistentvolumes")
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets")
+DAEMON_SETS = Resource("apps", "v1", "daemonsets")
+REPLICA_SETS = Resource("apps", "v1", "replicasets")
+JOBS = Resource("batch", "v1", "jobs")
+CRON_JOBS = Resource("batch", "v1", "cronjobs")
+WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS, JOBS, CRON_JOBS)
+SERVICES = Resource("", "v1", "services")
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
+INGRESSES = Resource("networking.k8s.io", "v1", "ingresses")
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
+AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
+DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
+LEFTOVER_KINDS: Mapping[str, Resource] = {
+    "v1/Pod": PODS,
+    "v1/PersistentVolumeClaim": PVCS,
+    "v1/Service": SERVICES,
+    "v1/ServiceAccount": SERVICE_ACCOUNTS,
+    "v1/ConfigMap": CONFIG_MAPS,
+    "v1/Secret": SECRETS,
+    "apps/v1/Deployment": DEPLOYMENTS,
+    "apps/v1/StatefulSet": STATEFUL_SETS,
+    "apps/v1/DaemonSet": DAEMON_SETS,
+    "apps/v1/ReplicaSet": REPLICA_SETS,
+    "batch/v1/Job": JOBS,
+    "batch/v1/CronJob": CRON_JOBS,
+    "networking.k8s.io/v1/Ingress": INGRESSES,
+    "networking.k8s.io/v1/NetworkPolicy": NETWORK_POLICIES,
+    "autoscaling/v2/HorizontalPodAutoscaler": AUTOSCALERS,
+    "policy/v1/PodDisruptionBudget": DISRUPTION_BUDGETS,
+    "rbac.authorization.k8s.io/v1/Role": ROLES,
+    "rbac.authorization.k8s.io/v1/RoleBinding": ROLE_BINDINGS,
+}
+"""What a retried restore may delete of the attempt before it, by the names of Velero's resource lists."""
+HELM_RELEASES = Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases")
 EVENTS = Resource("events.k8s.io", "v1", "events")
 BACKUPS = Resource("velero.io", "v1", "backups")
+RESTORES = Resource("velero.io", "v1", "restores")
 BACKUP_STORAGE_LOCATIONS = Resource("velero.io", "v1", "backupstoragelocations")
 DOWNLOAD_REQUESTS = Resource("velero.io", "v1", "downloadrequests")
 POD_VOLUME_BACKUPS = Resource("velero.io", "v1", "podvolumebackups")
@@ -103,6 +150,11 @@ class KubernetesApi:
 
     def __init__(self, api_client: client.ApiClient) -> None:
         self._client = api_client
+
+    @property
+    def host(self) -> str:
+        """The API server's host, by name or address."""
+        return urlsplit(self._client.configuration.host).hostname or ""
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Manifest:
         return await self._call("GET", resource.path(namespace, name))
@@ -118,8 +170,32 @@ class KubernetesApi:
         path = resource.path(namespace, name, "status")
         return await self._call("PUT", path, body, {"fieldManager": FIELD_MANAGER})
 
-    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
-        await self._call("DELETE", resource.path(namespace, name))
+    async def merge_patch(
+        self, resource: Resource, name: str, body: Mapping[str, Any], namespace: str | None = None
+    ) -> Manifest:
+        """Merge-patch an object (RFC 7386: None removes a key); a `metadata.resourceVersion` in it makes it a CAS."""
+        path = resource.path(namespace, name)
+        return await self._call("PATCH", path, body, {"fieldManager": FIELD_MANAGER}, content_type=_MERGE_PATCH)
+
+    async def list_metadata(self, resource: Resource, namespace: str | None = None, **query: str) -> Sequence[Manifest]:
+        """The objects without spec, data and status: what is in a Secret never reaches the engine."""
+        answer = await self._call("GET", resource.path(namespace), query=query, accept=_METADATA_ONLY)
+        return tuple(answer.get("items") or ())
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        propagation: str | None = None,
+    ) -> None:
+        """Delete an object; with `uid` only that one and never a namesake (Conflict). `propagation`: Foreground, …"""
+        options: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        options |= {"preconditions": {"uid": uid}} if uid else {}
+        options |= {"propagationPolicy": propagation} if propagation else {}
+        await self._call("DELETE", resource.path(namespace, name), options)
 
     async def watch(
         self, resource: Resource, namespace: str | None, resource_version: str, timeout_s: int, selector: str = ""
@@ -144,19 +220,32 @@ class KubernetesApi:
             response.close()
 
     async def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        accept: str = _JSON,
+        content_type: str = _JSON,
     ) -> Manifest:
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if body else {})
         for pause in _FORBIDDEN_PAUSES_S:
             try:
-                return await self._call_once(method, path, body, query or {})
+                return await self._call_once(method, path, body, query or {}, headers)
             except Forbidden:
                 await asyncio.sleep(pause)
-        return await self._call_once(method, path, body, query or {})
+        return await self._call_once(method, path, body, query or {}, headers)
 
     async def _call_once(
-        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
     ) -> Manifest:
-        response = await self._open(method, path, body, query, REQUEST_TIMEOUT_S)
+        response = await self._open(method, path, body, query, REQUEST_TIMEOUT_S, headers)
         try:
             content = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -167,13 +256,19 @@ class KubernetesApi:
         return result
 
     async def _open(
-        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, str], timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str],
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         params = await self._client.param_serialize(
             method=method,
             resource_path=path,
             query_params=[(key, value) for key, value in query.items() if value],
-            header_params={"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {}),
+            header_params=dict(headers or {"Accept": _JSON}),
             body=body,
             auth_settings=["BearerToken"],
         )

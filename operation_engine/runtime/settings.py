@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from operation_engine.domain.approvals import ApprovalMode
+
 DEFAULT_TASK_QUEUE = "vworkspace-operations"
 
 
@@ -30,6 +32,16 @@ class Settings(BaseModel):
     require_managed_namespace: bool = True
     storage_locations: Mapping[str, Sequence[str]] = {}
     """Which locations a namespace may name, as JSON: {"shop": ["eu"], "*": ["default"]}; else the default one."""
+    engine_namespace: str = "vworkspace-system"
+    """The engine's own namespace: where it keeps which approvals were spent."""
+    approvals_mode: ApprovalMode = ApprovalMode.REQUIRED
+    """Required: every Restore waits for an approval. Optional: only where its spec.approvals.required is true."""
+    approval_secret_file: str | None = None
+    """A file with the secret that approval claims are signed with; read for each claim, so it may be renewed."""
+    approved_by_guarded: bool = False
+    """Whether an admission policy lets only approvers write spec.approvals; then approvedBy counts without a claim."""
+    new_namespace_prefixes: Mapping[str, Sequence[str]] = {}
+    """What namespaces that a Restore makes may begin with, as JSON: {"shop": ["copy-"], "*": ["{namespace}-"]}."""
     http_address: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of /healthz /livez /readyz /metrics; 0 takes a free one and logs it."""
@@ -44,6 +56,7 @@ class Settings(BaseModel):
         return f"{self.task_queue}-waits"
 
 
+_JSON_FIELDS = {"storage_locations", "new_namespace_prefixes"}
 _TEMPORAL_VARIABLES = {
     "temporal_address": "TEMPORAL_ADDRESS",
     "temporal_namespace": "TEMPORAL_NAMESPACE",
@@ -61,8 +74,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     environ = os.environ if environ is None else environ
     given = {f: environ[variable(f)] for f in Settings.model_fields if environ.get(variable(f))}
     values: dict[str, object] = dict(given)
-    if "storage_locations" in given:
-        values["storage_locations"] = _json(variable("storage_locations"), given["storage_locations"])
+    for field in _JSON_FIELDS & given.keys():
+        values[field] = _json(variable(field), given[field])
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

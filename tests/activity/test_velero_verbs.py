@@ -15,7 +15,8 @@ from support.kube import Kubectl, Operations
 from support.movers import DATA_UPLOAD, POD_VOLUME_BACKUP, DataMovers
 from support.world import VELERO, VeleroBackups
 
-from activities import artefacts, velero
+from activities import artefacts
+from activities import following as followed_at
 from activities.artefacts import Artefacts, observe_download
 from activities.evidence import Evidence
 from activities.requests import Created, CreateRequest, FollowRequest, StepRequest, VerifyRequest
@@ -27,7 +28,12 @@ from operation_engine.domain.admission import Answer
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus
-from operation_engine.domain.velero import BackupObservation, observe_backup, observe_storage_location
+from operation_engine.domain.velero import (
+    BackupObservation,
+    observe_backup,
+    observe_restore,
+    observe_storage_location,
+)
 from operation_engine.domain.verdicts import BackupContents
 from operation_engine.domain.volumes import VolumeWish
 from operation_engine.records.operations import OperationStore
@@ -35,6 +41,7 @@ from operation_engine.runtime.kubernetes import (
     BACKUP_STORAGE_LOCATIONS,
     BACKUPS,
     DOWNLOAD_REQUESTS,
+    RESTORES,
     Refused,
     Unavailable,
 )
@@ -70,6 +77,7 @@ async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
         transfers=backup_transfers(api, VELERO, backups),
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=VELERO, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=VELERO),
+        restores=Reflector(api, RESTORES, observe_restore, namespace=VELERO),
     )
     async with (
         watches.backups.running(),
@@ -194,7 +202,7 @@ class TestWhileNobodyWorksOnBackups:
         operations: Operations,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(velero, "WRITE_PROGRESS_EVERY_S", 0.1)
+        monkeypatch.setattr(followed_at, "WRITE_PROGRESS_EVERY_S", 0.1)
         backups.say(created.name, phase="InProgress")
         seen = observe_backup(backups.get(created.name))
         request = FollowRequest(ref=ref, report=reports.created(created.status), name=created.name, seen=seen)
@@ -223,7 +231,7 @@ class TestWhileNobodyWorksOnBackups:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """All items are counted from the start; the movers' bytes are what there is to wait for."""
-        monkeypatch.setattr(velero, "WRITE_PROGRESS_EVERY_S", 0.1)
+        monkeypatch.setattr(followed_at, "WRITE_PROGRESS_EVERY_S", 0.1)
         movers, backup = DataMovers(kubectl), backups.get(created.name)
         pod_volume, upload = (movers.make(kind, created.name, backup) for kind in (POD_VOLUME_BACKUP, DATA_UPLOAD))
         backups.say(created.name, phase="InProgress", progress={"itemsBackedUp": 40, "totalItems": 40})
@@ -273,7 +281,7 @@ class TestWhileNobodyWorksOnBackups:
             done += 1
             await asyncio.to_thread(movers.say, mover, "InProgress", done, 1000)
         # One write enters the step; the numbers follow.
-        assert 1 < api.status_writes - before <= 1 + lasted / velero.WRITE_PROGRESS_EVERY_S
+        assert 1 < api.status_writes - before <= 1 + lasted / followed_at.WRITE_PROGRESS_EVERY_S
         await asyncio.to_thread(backups.delete, created.name)
         movers.delete(mover)
         assert (await following).observation is None

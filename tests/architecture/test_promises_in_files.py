@@ -21,7 +21,7 @@ from operation_engine.worker import WORKFLOWS
 ROOT = Path(__file__).parents[2]
 TROUBLESHOOTING = ROOT / "docs/operate/troubleshooting.md"
 OBSERVABILITY = ROOT / "docs/operate/observability.md"
-VELERO = "velero"
+VELERO, ENGINE = "velero", "vworkspace-system"
 
 Grant = tuple[str, str, str, str]
 """Verb, API group, resource (with its subresource) and namespace, "" for all of them."""
@@ -40,7 +40,7 @@ def granted(documents: list[dict[str, Any]]) -> Iterator[Grant]:
 
 def needed() -> set[Grant]:
     found = set()
-    for right in rights(VELERO):
+    for right in rights(VELERO, ENGINE):
         plural = f"{right.resource.plural}/{right.subresource}" if right.subresource else right.resource.plural
         found.add((right.verb, right.resource.group, plural, right.namespace or ""))
     return found

@@ -49,7 +49,6 @@ REFUSED: dict[str, Refused] = {
     "no-ttl": wrong("spec.parameters.ttl is 0s", ttl="0s"),
     "no-timeout": Refused("ValidationFailed", ("spec.policy.timeout is 0s",), {"policy": {"timeout": "0s"}}),
     "no-wait": Refused("ValidationFailed", ("spec.policy.waitTimeout is 0h",), {"policy": {"waitTimeout": "0h"}}),
-    "restore": unsupported("spec.type Restore is not built yet", type="Restore", parameters={"backupName": "x"}),
     "migration": unsupported("spec.type Migration is not built yet", type="Migration"),
     "run-command": unsupported("spec.type RunCommand is not built yet", type="RunCommand"),
     "runbook": unsupported("spec.type Runbook is not built yet", type="Runbook"),
@@ -58,8 +57,6 @@ REFUSED: dict[str, Refused] = {
     "dry-run": unsupported("spec.policy.dryRun is not built yet", policy={"dryRun": True}),
     "require-ready": unsupported("spec.policy.requireReady", policy={"requireReady": True}),
     "ttl-after-finished": unsupported("spec.policy.ttlAfterFinished", policy={"ttlAfterFinished": "1d"}),
-    "decision-timeout": unsupported("spec.policy.decisionTimeout", policy={"decisionTimeout": "1h"}),
-    "approval": unsupported("spec.approvals.required", approvals={"required": True}),
     "cancelled-at-birth": unsupported("spec.cancel", cancel=True),
     "other-namespace": Refused(
         "ValidationFailed",
@@ -148,7 +145,7 @@ def test_it_is_refused_with_a_reason_and_a_sentence_that_helps(
 
 
 def test_kubectl_wait_for_succeeded_false_sees_the_refusal(world: World, kubectl: Kubectl) -> None:
-    name = ("-n", world.namespace, "operation/restore")
+    name = ("-n", world.namespace, "operation/migration")
     kubectl("wait", *name, "--for=condition=Succeeded=False", "--timeout=5s")
     kubectl("wait", *name, "--for=condition=Failed", "--timeout=5s")
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+WITHIN_S = 30
 HISTORIES = Path(__file__).parent / "histories"
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -31,6 +32,9 @@ async def record(names: list[str]) -> None:
                 scenario = SCENARIOS[name]
                 manifest = backup(name=name, **scenario.parts)
                 handle = await there.start(scenario.script(), manifest, skip_time=False)
+                for told in scenario.told:
+                    await there.api.until(manifest["metadata"]["uid"], told.is_due, WITHIN_S)
+                    await handle.signal(told.signal, told.payload)
                 ended = await there.ended(handle, manifest)
                 history = json.loads((await there.history_of(ended.ref)).to_json())
                 lines = ",\n".join(json.dumps(_public(event), sort_keys=True) for event in history["events"])

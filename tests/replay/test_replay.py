@@ -50,7 +50,7 @@ def test_every_way_through_a_workflow_has_its_history(name: str) -> None:
 def test_histories_are_small_and_say_nothing_of_where_they_were_made() -> None:
     for path in HISTORIES.glob("*.json"):
         text = path.read_text()
-        assert len(text) < 256 * 1024, path.name
+        assert len(text) < 512 * 1024, path.name
         assert "identity" not in text
         assert str(Path(__file__).parents[2]) not in text
 

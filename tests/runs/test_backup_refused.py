@@ -142,7 +142,7 @@ async def test_a_wait_that_nothing_changes_ends_at_its_bound(play: Stage) -> Non
     assert (ended.status.phase, ended.status.reason) == ("Failed", "StorageLocationUnavailable")
 
 
-@pytest.mark.parametrize("type_", ["Restore", "Upgrade", "Migration", "RunCommand", "Runbook"])
+@pytest.mark.parametrize("type_", ["Upgrade", "Migration", "RunCommand", "Runbook"])
 async def test_a_type_that_is_not_built_has_a_history_that_says_so(play: Stage, type_: str) -> None:
     ended = await play.run(type=type_)
     assert (ended.status.phase, ended.status.reason) == ("Failed", "UnsupportedOperation")

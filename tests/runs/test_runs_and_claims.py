@@ -5,15 +5,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.runs import Ended, Stage, backup, check_promises
+from support.runs import Stage, backup, check_promises
 from support.scripted import EMPTY, GOOD, HAPPY, SOON, Script, always, phases, seen, unavailable
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from operation_engine.domain.identity import OperationRef, workflow_id
+from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.resources.operation_status import AttemptCause
 from operation_engine.runtime.kubernetes import OPERATIONS, Refused
 
@@ -85,30 +82,6 @@ async def test_a_workflow_under_another_id_is_fenced_and_writes_nothing(play: St
     assert play.api.statuses[manifest["metadata"]["uid"]] == []
 
 
-async def reset(play: Stage, ended: Ended, after: str | None) -> str:
-    """Reset as a person does in the UI: to the first task, or to the one that follows an activity's end."""
-    history = await play.history_of(ended.ref)
-    names = {e.event_id: e.activity_task_scheduled_event_attributes.activity_type.name for e in history.events}
-    reached = after is None
-    for event in history.events:
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-            scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
-            reached = reached or names[scheduled] == after
-        if reached and event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-            execution = WorkflowExecution(workflow_id=workflow_id(ended.ref))
-            answer = await play.client.workflow_service.reset_workflow_execution(
-                ResetWorkflowExecutionRequest(
-                    namespace=play.client.namespace,
-                    workflow_execution=execution,
-                    reason="test",
-                    workflow_task_finish_event_id=event.event_id,
-                    request_id=str(uuid4()),
-                )
-            )
-            return answer.run_id
-    raise AssertionError(f"no task after {after}")
-
-
 @pytest.mark.parametrize("after", [None, "admit_operation", "check_storage_location"])
 async def test_a_failed_operation_is_reopened_by_a_reset_to_any_point(play: Stage, after: str | None) -> None:
     manifest = backup(name=f"reset-{uuid4().hex[:6]}")
@@ -116,7 +89,7 @@ async def test_a_failed_operation_is_reopened_by_a_reset_to_any_point(play: Stag
     failed = await play.ended(await play.start(script, manifest), manifest)
     assert failed.status.phase == "Failed"
     script.locations.append(script_location())
-    run_id = await reset(play, failed, after)
+    run_id = await play.reset(failed.ref, after)
     ended = await play.ended(play.latest(failed.ref), manifest)
     assert ended.status.phase == "Succeeded"
     assert ended.status.workflow is not None
@@ -140,7 +113,7 @@ async def test_a_succeeded_operation_is_never_reopened(play: Stage) -> None:
     manifest = backup(name="done")
     script = Script()
     done = await play.ended(await play.start(script, manifest), manifest)
-    await reset(play, done, None)
+    await play.reset(done.ref, None)
     handle = play.latest(done.ref)
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
@@ -212,7 +185,7 @@ async def test_what_is_verified_is_what_the_bucket_holds_after_a_reset(play: Sta
     failed = await play.ended(await play.start(script, manifest), manifest)
     assert failed.status.reason == "VerificationFailed"
     script.contents = GOOD
-    await reset(play, failed, "follow_backup")
+    await play.reset(failed.ref, "follow_backup")
     script.attempts[0] = list(HAPPY)
     ended = await play.ended(play.latest(failed.ref), manifest)
     check_promises(ended)

@@ -1,5 +1,6 @@
 """Activities called as a workflow run would call them, on a real API server, with the faults that a test wants."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -42,14 +43,19 @@ class Acting:
     def __init__(self, run: RunIdentity) -> None:
         self._run = run
         self.heartbeats: list[tuple[Any, ...]] = []
+        self.beat = asyncio.Event()
 
     async def __call__(self, verb: Callable[..., Awaitable[Any]], request: Any) -> Any:
         environment = ActivityEnvironment()
         environment.info = replace(
             environment.info, workflow_id=self._run.workflow_id, workflow_run_id=self._run.run_id
         )
-        environment.on_heartbeat = lambda *details: self.heartbeats.append(details)
+        environment.on_heartbeat = self._heard
         return await environment.run(verb, request)
+
+    def _heard(self, *details: Any) -> None:
+        self.heartbeats.append(details)
+        self.beat.set()
 
 
 class ScriptedRuns:

@@ -1,6 +1,7 @@
 """What the bucket holds of a Velero Backup, read past Velero."""
 
 import gzip
+import io
 import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -39,3 +40,9 @@ class Bucket:
     def remove(self, backup: str, artefact: str) -> None:
         """Lose one artefact, such as `resource-list.json.gz`."""
         self._client.remove_object(self._name, f"backups/{backup}/{backup}-{artefact}")
+
+    def put(self, backup: str, artefact: str, content: object) -> None:
+        """Write one artefact as Velero would, such as `volumeinfo.json.gz`."""
+        packed = gzip.compress(json.dumps(content).encode())
+        path = f"backups/{backup}/{backup}-{artefact}"
+        self._client.put_object(self._name, path, io.BytesIO(packed), len(packed))

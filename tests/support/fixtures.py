@@ -25,7 +25,8 @@ def engine_kubeconfig(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def engine_processes(cluster: LocalCluster, engine_kubeconfig: Path) -> Iterator[Engine]:
     """The session's engine as it runs in a cluster: controller and worker, each a process."""
-    engine = Engine(cluster, engine_kubeconfig)
+    # Restores need an approval by default: those tests that are about it start an engine of their own.
+    engine = Engine(cluster, engine_kubeconfig, {"VOP_APPROVALS_MODE": "Optional"})
     try:
         yield engine
     finally:

@@ -48,6 +48,12 @@ def backup(namespace: str, name: str = "backup", **spec: Any) -> dict[str, Any]:
     }
 
 
+def restore(namespace: str, backup_name: str, name: str = "restore", **spec: Any) -> dict[str, Any]:
+    """A Restore Operation in a namespace; `parameters` beside the backup's name, and other parts of the spec."""
+    parameters = {"backupName": backup_name, **spec.pop("parameters", {})}
+    return backup(namespace, name, type="Restore", parameters=parameters, **spec)
+
+
 class Operations:
     """Operations of the cluster."""
 

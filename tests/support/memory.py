@@ -3,7 +3,9 @@
 A fake of what is outside, so that the store and the activities on Operations run as they are.
 """
 
+import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -20,6 +22,7 @@ class MemoryApi:
     def __init__(self) -> None:
         self._objects: dict[_Key, Manifest] = {}
         self._version = 0
+        self._written = asyncio.Condition()
         self.statuses: defaultdict[str, list[OperationStatus]] = defaultdict(list)
 
     def put(self, resource: Resource, manifest: Manifest) -> Manifest:
@@ -32,6 +35,11 @@ class MemoryApi:
 
     def peek(self, resource: Resource, name: str, namespace: str | None = None) -> Manifest:
         return deepcopy(self._objects[(resource, namespace, name)])
+
+    async def until(self, uid: str, wanted: Callable[[OperationStatus], bool], within_s: float) -> None:
+        """Wait for a status of an Operation that is as wanted."""
+        async with asyncio.timeout(within_s), self._written:
+            await self._written.wait_for(lambda: bool(self.statuses[uid]) and wanted(self.statuses[uid][-1]))
 
     def events(self, uid: str) -> list[Manifest]:
         """The Events that regard an Operation, in the order of their numbers."""
@@ -57,6 +65,8 @@ class MemoryApi:
         status = deepcopy(body["status"])
         if resource == OPERATIONS:
             self.statuses[live["metadata"]["uid"]].append(OperationStatus.from_api(status))
+            async with self._written:
+                self._written.notify_all()
         return self._store((resource, namespace, name), {**live, "status": status})
 
     def _store(self, key: _Key, manifest: Manifest) -> Manifest:

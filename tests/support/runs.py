@@ -10,7 +10,12 @@ from uuid import uuid4
 
 from support.memory import OPERATIONS, MemoryApi, managed_namespace
 from support.scripted import Script, Scripted, ScriptedVelero
+from support.scripted_restores import ScriptedRestores, restore_script
+from support.scripted_safeguards import ScriptedSafeguards
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError
@@ -92,17 +97,29 @@ class Stage:
         """A worker for each task queue, with the product's own translation of failures."""
         operations = OperationActivities(self.api, self.store, require_managed_namespace=True)  # type: ignore[arg-type]
         velero = ScriptedVelero(self.store, self.scripts)
-        own = [operations.claim_operation, operations.admit_operation, operations.write_report]
+        restores = ScriptedRestores(self.store, self.scripts)
+        guards = ScriptedSafeguards(self.store, self.scripts)
+        own = [
+            operations.claim_operation,
+            operations.admit_operation,
+            operations.write_report,
+            operations.begin_attempt,
+        ]
         interceptors = [Failures(), Scripted(self.scripts)]
         return (
             Worker(
                 self.client,
                 task_queue=TASK_QUEUE,
                 workflows=workflows,
-                activities=[*own, *velero.short],
+                activities=[*own, *velero.short, *restores.short, *guards.short],
                 interceptors=interceptors,
             ),
-            Worker(self.client, task_queue=f"{TASK_QUEUE}-waits", activities=velero.waits, interceptors=interceptors),
+            Worker(
+                self.client,
+                task_queue=f"{TASK_QUEUE}-waits",
+                activities=[*velero.waits, *restores.waits, *guards.waits],
+                interceptors=interceptors,
+            ),
         )
 
     async def start(
@@ -133,6 +150,10 @@ class Stage:
         check_promises(ended)
         return ended
 
+    async def restore(self, script: Script | None = None, **parts: Any) -> Ended:
+        """A Restore Operation from its start to its end, by the same promises."""
+        return await self.run(script or restore_script(), **restore_parts(**parts))
+
     async def ended(self, handle: WorkflowHandle[Any, OperationStatus], manifest: dict[str, Any]) -> Ended:
         result, failure = await _outcome(handle)
         meta = manifest["metadata"]
@@ -149,6 +170,31 @@ class Stage:
             details=metadata.current_details,
             shown_phase=description.typed_search_attributes[SearchAttributeKey.for_keyword(PHASE)],
         )
+
+    async def reset(self, ref: OperationRef, after: str | None) -> str:
+        """Reset as a person does in the UI: to the first task, or to the one that follows an activity's end."""
+        history = await self.history_of(ref)
+        names = {e.event_id: e.activity_task_scheduled_event_attributes.activity_type.name for e in history.events}
+        reached = after is None
+        for event in history.events:
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
+                reached = reached or names[scheduled] == after
+            if reached and event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                return await self._reset_to(ref, event.event_id)
+        raise AssertionError(f"no task after {after}")
+
+    async def _reset_to(self, ref: OperationRef, event_id: int) -> str:
+        answer = await self.client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=self.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=workflow_id(ref)),
+                reason="test",
+                workflow_task_finish_event_id=event_id,
+                request_id=str(uuid4()),
+            )
+        )
+        return answer.run_id
 
     async def history_of(self, ref: OperationRef) -> WorkflowHistory:
         return await self.latest(ref).fetch_history()
@@ -173,6 +219,12 @@ def backup(name: str = "backup", namespace: str = "shop", **parts: Any) -> dict[
     meta = {"name": name, "namespace": namespace, "uid": str(uuid4()), "generation": 1, "labels": labels}
     spec = {"type": "Backup", "targetRef": target, **parts}
     return {"apiVersion": API_VERSION, "kind": "Operation", "metadata": meta, "spec": spec}
+
+
+def restore_parts(**parts: Any) -> dict[str, Any]:
+    """The parts of a Restore Operation from the backup `nightly`."""
+    parameters = {"backupName": "nightly", **parts.pop("parameters", {})}
+    return {"type": "Restore", "name": "restore", "parameters": parameters, **parts}
 
 
 def check_promises(ended: Ended) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from itertools import repeat
 from typing import Any, TypeVar
 
+from support.guards import Guards
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
@@ -31,8 +32,9 @@ from activities.velero import verified
 from operation_engine.domain import attempts
 from operation_engine.domain.admission import Answer, Gate, wait
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.domain.velero import BackupObservation
-from operation_engine.domain.verdicts import BackupContents
+from operation_engine.domain.restore_verdicts import RestoredContents
+from operation_engine.domain.velero import BackupObservation, Observation
+from operation_engine.domain.verdicts import BackupContents, Verdict
 from operation_engine.records.operations import OperationStore
 
 T = TypeVar("T")
@@ -42,11 +44,12 @@ RESTARTED = 'found a backup with status "InProgress" during the server starting,
 WENT_AWAY = "backup can't be created because BackupStorageLocation default is in Unavailable status."
 AVAILABLE = Gate(answer=Answer.PASS, message="Storage location default is Available.")
 UNAVAILABLE_LOCATION = wait(Reason.STORAGE_LOCATION_UNAVAILABLE, "Storage location default is Unavailable: no route.")
+FOUND = Gate(answer=Answer.PASS, message="Velero Backup nightly-main-1 is Completed and can be read.")
 GOOD = BackupContents(resources={"v1/Secret": ("shop/keys",), "v1/ConfigMap": ("shop/a", "shop/b")}, size_bytes=2048)
 EMPTY = BackupContents(resources={}, size_bytes=45)
 
 Faults = Iterable[Exception | None]
-Phase = BackupObservation | None
+Phase = Observation | None
 """A Backup in its next phase; None = it is gone."""
 
 
@@ -78,9 +81,19 @@ class Script:
     """What the outside answers in one run, in order; where it has nothing more to say, it hangs."""
 
     locations: list[Gate] = field(default_factory=lambda: [AVAILABLE])
-    attempts: list[list[Phase]] = field(default_factory=lambda: [list(HAPPY)])
+    attempts: Sequence[list[Phase]] = field(default_factory=lambda: [list(HAPPY)])
     contents: BackupContents = GOOD
     problems: tuple[str, ...] = ()
+    usable: Gate = FOUND
+    """What is said of the backup to restore from, once `locations` has nothing more to say."""
+    backup_phase: str = "Completed"
+    restored: list[RestoredContents] = field(default_factory=list)
+    """What each Restore did; all that was wanted where nothing is said."""
+    min_items: int | None = None
+    checks: dict[str, list[Verdict]] = field(default_factory=dict)
+    """Answers by the activity that checks; it holds where nothing is said."""
+    guards: Guards = field(default_factory=Guards)
+    """What the safeguards of a Restore find."""
     create_warnings: tuple[str, ...] = ()
     before: dict[str, Faults] = field(default_factory=dict)
     """Faults by activity, one a call, before it does anything."""
@@ -90,6 +103,8 @@ class Script:
     """What happens outside when an activity is called."""
     calls: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
+    drained: list[tuple[str, ...]] = field(default_factory=list)
+    """The Restores of earlier attempts that each later one asked about."""
 
     def __post_init__(self) -> None:
         self.before = {name: iter(faults) for name, faults in self.before.items()}
@@ -155,7 +170,7 @@ class ScriptedVelero:
     @activity.defn
     async def check_storage_location(self, request: StepRequest) -> GateAnswer:
         status = await self._store.write(request.ref, own_run(), request.report)
-        gate = await _next(self._script.locations)
+        gate = await next_answer(self._script.locations)
         chosen = "default" if gate.answer == Answer.PASS else None
         return GateAnswer(status=status, gate=gate, storage_location=chosen)
 
@@ -184,7 +199,10 @@ class ScriptedVelero:
     async def follow_backup(self, request: FollowRequest) -> Followed:
         status = await self._store.write(request.ref, own_run(), request.report)
         script = self._script
-        observation = await _next(script.attempts[len(script.created) - 1])
+        saved, guards = request.name in script.guards.made, script.guards
+        phases = guards.safety[len(guards.made) - 1] if saved else script.attempts[len(script.created) - 1]
+        observation = await next_answer(phases)
+        assert observation is None or isinstance(observation, BackupObservation)
         named = observation.model_copy(update={"name": request.name}) if observation else None
         return Followed(status=status, observation=named)
 
@@ -209,7 +227,7 @@ class ScriptedVelero:
         return self._scripts[activity.info().workflow_id or ""]
 
 
-async def _next(answers: list[T]) -> T:
+async def next_answer(answers: list[T]) -> T:
     """The next answer; without one it hangs as a real wait does, until Temporal calls it off."""
     while not answers:
         activity.heartbeat()

@@ -84,6 +84,15 @@ class Temporal:
         answer = self._call("reset", *named, "--event-id", str(event_id), "--reason", "a test").stdout
         return str(json.loads(answer)["runId"])
 
+    def update(self, workflow_id: str, name: str, payload: Any) -> str:
+        """What an Update is answered with, or why it is refused."""
+        named = ("--workflow-id", workflow_id, "--name", name, "--input", json.dumps(payload))
+        done = self._call("update", "execute", *named, check=False)
+        return done.stdout + done.stderr
+
+    def signal(self, workflow_id: str, name: str, payload: Any) -> None:
+        self._call("signal", "--workflow-id", workflow_id, "--name", name, "--input", json.dumps(payload))
+
     def start_like(self, operation: Mapping[str, Any], workflow_id: str) -> str:
         """The UI fills in type and input of the workflow, lets the id be edited, and allows a duplicate."""
         meta = operation["metadata"]

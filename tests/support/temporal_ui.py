@@ -52,6 +52,45 @@ class TemporalUi:
             self._refresh()
         return text
 
+    def update(self, name: str, payload: str) -> str:
+        """Send an Update by the form; why it was refused, or nothing."""
+        self._open_form("Send an Update", "update-select-button", name)
+        self._fill(payload)
+        dialog = self.page.get_by_role("dialog")
+        with self.page.expect_response(lambda response: f"/update/{name}" in response.url) as answered:
+            dialog.get_by_test_id("confirm-modal-button").click()
+        outcome = answered.value.json().get("outcome", {})
+        if "failure" in outcome:
+            text = dialog.inner_text()
+            dialog.get_by_role("button", name="Cancel").click()
+            expect(dialog).to_be_hidden()
+            return f"{text}\n{outcome['failure']['message']}"
+        expect(dialog).to_be_hidden(timeout=WITHIN_MS)
+        return ""
+
+    def signal(self, name: str, payload: str) -> None:
+        """Send a Signal by the form; its toast says that it was sent, whatever comes of it."""
+        self._open_form("Send a Signal", "signal-select-button", name)
+        self._fill(payload)
+        self.page.get_by_role("dialog").get_by_test_id("confirm-modal-button").click()
+        toast = self.page.get_by_text("Workflow signaled")
+        expect(toast).to_be_visible(timeout=WITHIN_MS)
+        # A second Signal while the toast stands crashes the page.
+        expect(toast).to_be_hidden(timeout=WITHIN_MS)
+
+    def _open_form(self, item: str, select: str, name: str) -> None:
+        self.page.get_by_role("button", name="More Actions").click()
+        self.page.get_by_role("menuitem", name=item).click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_test_id(select).click()
+        self.page.get_by_role("option", name=name, exact=False).first.click()
+
+    def _fill(self, payload: str) -> None:
+        """Blurred before anything is clicked: the page then formats the JSON and moves its buttons."""
+        box = self.page.get_by_role("dialog").get_by_role("textbox", name="Data")
+        box.fill(payload)
+        box.blur()
+
     def _refresh(self) -> None:
         """R, and the worker's answer: the details are read by a query."""
         with suppress(PlaywrightTimeout):

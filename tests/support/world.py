@@ -40,6 +40,19 @@ def secret(namespace: str, name: str, **labels: str) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"name": name}}
 
 
+def deployment(namespace: str, name: str, **spec: Any) -> Json:
+    """A workload that runs wherever a pod can run; `spec` stands over the plain pod's."""
+    labels = {"app": name}
+    pod = {"containers": [{"name": name, "image": "busybox", "command": ["sleep", "1000000000"]}], **spec}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+
+
 def claim_and_volume(namespace: str, name: str, source: str = "local") -> tuple[Json, Json]:
     """A claim that is bound at once; nothing is ever written to its volume, which is `local` or `hostPath`."""
     shared = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from support.values import REF, operation
 
 from controller import work_queue
-from controller.decide import Nothing, Seen, Start, decide, see
+from controller.decide import Nothing, Seen, Signal, Start, decide, see, signals
 from controller.work_queue import WorkQueue
 from operation_engine.domain.resources.operation_spec import OperationType
 from operation_engine.domain.resources.operation_status import OperationStatus, Phase, WorkflowClaim
@@ -36,14 +37,58 @@ def test_it_says_why_it_does_nothing() -> None:
 def test_every_type_has_a_workflow_if_only_to_be_refused(type_: OperationType) -> None:
     decision = decide(seen(type_))
     assert isinstance(decision, Start)
-    assert decision.workflow_type == ("BackupWorkflow" if type_ == OperationType.BACKUP else "UnsupportedWorkflow")
+    built = {OperationType.BACKUP: "BackupWorkflow", OperationType.RESTORE: "RestoreWorkflow"}
+    assert decision.workflow_type == built.get(type_, "UnsupportedWorkflow")
 
 
 def test_an_operation_is_seen_with_what_a_start_needs() -> None:
     found = see(operation())
-    assert found == seen()
+    assert found == replace(seen(), generation=1, observed_generation=-1)
     claim = WorkflowClaim(id="w", run_id="r")
     assert see(operation().model_copy(update={"status": OperationStatus(workflow=claim)})).claimed
+
+
+@given(st.sampled_from(Phase), st.booleans(), st.integers(0, 5), st.integers(-1, 5))
+def test_a_running_workflow_is_told_of_a_spec_that_its_status_does_not_know(
+    phase: Phase, claimed: bool, generation: int, observed: int
+) -> None:
+    found = signals(replace(seen(phase=phase, claimed=claimed), generation=generation, observed_generation=observed))
+    wanted = claimed and not phase.terminal and generation > observed
+    assert found == ((Signal(REF, "spec_changed", token=str(generation)),) if wanted else ())
+
+
+ANNOTATED = {"ops.vworkspace.io/retry": "2"}
+
+
+def awaiting(attempt: int, annotations: dict[str, str], **status: object) -> Seen:
+    found = operation()
+    claim = WorkflowClaim(id="w", run_id="r")
+    asked = OperationStatus(workflow=claim, phase=Phase.RUNNING, reason="AwaitingDecision", attempt=attempt)
+    meta = found.metadata.model_copy(update={"annotations": annotations})
+    told = asked.model_copy(update={"observed_generation": 1, **status})
+    return see(found.model_copy(update={"metadata": meta, "status": told}))
+
+
+def test_an_annotation_decides_about_the_attempt_that_it_names_while_that_is_asked() -> None:
+    (signal,) = signals(awaiting(2, ANNOTATED))
+    assert signal == Signal(REF, "retry", token="2", payload={"attempt": 2, "by": "kubectl annotate"})
+    (signal,) = signals(awaiting(1, {"ops.vworkspace.io/abort": "1"}))
+    assert (signal.name, signal.token) == ("abort", "1")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        awaiting(3, ANNOTATED),
+        awaiting(2, {"ops.vworkspace.io/retry": "two"}),
+        awaiting(2, {"somebody.else/retry": "2"}),
+        awaiting(2, ANNOTATED, reason="VeleroRestoreInProgress"),
+        awaiting(2, ANNOTATED, workflow=None),
+        awaiting(2, ANNOTATED, phase=Phase.FAILED),
+    ],
+)
+def test_an_annotation_that_nothing_asks_for_decides_nothing(found: Seen) -> None:
+    assert signals(found) == ()
 
 
 @given(st.text(max_size=300))

@@ -30,6 +30,7 @@ TABLE = {
     Life.CLAIMED: "False False Unknown False False Unknown True -",
     Life.WAITING: "True False Unknown False False False True -",
     Life.RUNNING: "False True Unknown False False Unknown True -",
+    Life.DECIDING: "True True Unknown False False False True -",
     Life.SUCCEEDED: "False False True False False True - -",
     Life.FAILED: "False False False True False False - True",
     Life.CANCELLED: "False False False False True False - True",

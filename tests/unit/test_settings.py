@@ -22,10 +22,15 @@ def test_values_are_read_as_what_they_are() -> None:
         "VOP_HTTP_PORT": "8080",
         "VOP_STORAGE_LOCATIONS": '{"shop": ["eu"], "*": ["default"]}',
         "VOP_TASK_QUEUE": "q",
+        "VOP_APPROVALS_MODE": "Optional",
+        "VOP_APPROVED_BY_GUARDED": "true",
+        "VOP_NEW_NAMESPACE_PREFIXES": '{"*": ["{namespace}-"]}',
     }
     settings = load_settings(environ)
     assert (settings.require_managed_namespace, settings.http_port, settings.waits_queue) == (False, 8080, "q-waits")
     assert settings.storage_locations["shop"] == ["eu"]
+    assert (settings.approvals_mode, settings.approved_by_guarded) == ("Optional", True)
+    assert settings.new_namespace_prefixes["*"] == ["{namespace}-"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +41,9 @@ def test_values_are_read_as_what_they_are() -> None:
         ("VOP_REQUIRE_MANAGED_NAMESPACE", "perhaps"),
         ("VOP_STORAGE_LOCATIONS", "{shop"),
         ("VOP_STORAGE_LOCATIONS", '{"shop": "eu"}'),
+        ("VOP_NEW_NAMESPACE_PREFIXES", '["copy-"]'),
+        ("VOP_APPROVALS_MODE", "never"),
+        ("VOP_APPROVED_BY_GUARDED", "perhaps"),
         ("VOP_LOG_LEVEL", "loud"),
         ("VOP_LOG_FORMAT", "yaml"),
         ("VOP_RETENTION_DAYS", "0"),
@@ -44,6 +52,13 @@ def test_values_are_read_as_what_they_are() -> None:
 def test_a_wrong_value_is_refused_with_the_variable_s_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}"):
         load_settings({name: value})
+
+
+def test_without_a_word_nobody_restores_unapproved_and_no_namespace_is_made() -> None:
+    settings = load_settings({})
+    assert settings.approvals_mode == "Required"
+    assert not settings.approved_by_guarded
+    assert not settings.new_namespace_prefixes
 
 
 def test_no_two_settings_share_a_variable() -> None:

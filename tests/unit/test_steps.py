@@ -1,13 +1,16 @@
 """The plan of an attempt, as kubectl and the Temporal UI show it."""
 
-from support.values import NOW, later
+from typing import Any
+
+import pytest
+from support.values import NOW, later, operation
 
 from operation_engine.domain import steps
 from operation_engine.domain.details import MAX_DETAILS, current_details
 from operation_engine.domain.lifecycle import Life, enter
 from operation_engine.domain.resources.operation_status import OperationStatus, Outputs, StepState
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.domain.steps import BackupStep
+from operation_engine.domain.steps import BackupStep, RestoreStep
 
 PLANNED = steps.plan(OperationStatus(), list(BackupStep))
 
@@ -37,9 +40,9 @@ def test_a_step_that_waited_keeps_the_time_of_its_beginning() -> None:
 
 def test_what_was_under_way_failed_and_what_did_not_begin_never_will() -> None:
     status = steps.end(PLANNED, BackupStep.ADMIT, StepState.SUCCEEDED, NOW, "")
-    status = steps.begin(status, BackupStep.STORAGE_LOCATION, NOW)
+    status = steps.begin(status, BackupStep.APPROVE, NOW)
     failed = steps.skip_rest(steps.fail_current(status, later(1), "gone"))
-    assert states(failed) == ["Succeeded", "Failed", "Skipped", "Skipped", "Skipped"]
+    assert states(failed) == ["Succeeded", "Failed", *["Skipped"] * 4]
 
 
 def test_a_failure_between_steps_changes_no_step_that_ended() -> None:
@@ -54,7 +57,7 @@ def test_another_attempt_shows_its_steps_as_still_to_come_and_keeps_the_gates() 
     for step in BackupStep:
         status = steps.end(status, step, StepState.SUCCEEDED, NOW, "done")
     again = steps.plan_again(status, [BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY])
-    assert states(again) == ["Succeeded", "Succeeded", "Pending", "Pending", "Pending"]
+    assert states(again) == [*["Succeeded"] * 3, *["Pending"] * 3]
     assert [step.name for step in again.steps] == list(BackupStep)
 
 
@@ -86,3 +89,19 @@ def test_the_ui_s_page_stays_small() -> None:
     outputs = Outputs(backup_name="n" * 256, storage_location="s" * 256)
     full = enter(status, Life.FAILED, Reason.TIMEOUT, "m" * 5000, NOW).model_copy(update={"outputs": outputs})
     assert len(current_details(full)) <= MAX_DETAILS
+
+
+@pytest.mark.parametrize(
+    ("spec", "waits"),
+    [
+        ({}, False),
+        ({"approvals": {"required": False}}, False),
+        ({"approvals": {"required": True}}, True),
+        ({"type": "Restore"}, True),
+    ],
+)
+def test_a_backup_waits_for_an_approval_only_where_it_says_so(spec: dict[str, Any], waits: bool) -> None:
+    kind = RestoreStep if spec.get("type") == "Restore" else BackupStep
+    names = steps.applicable(list(kind), operation(**spec).spec)
+    assert ("AwaitApproval" in names) == waits
+    assert set(kind) - set(names) <= {"AwaitApproval"}

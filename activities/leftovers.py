@@ -1,0 +1,140 @@
+"""Activities on what the attempts before left: Restores that Velero still has, and objects that they created.
+
+Called by RestoreWorkflow before another attempt.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from temporalio import activity
+
+from activities.artefacts import Artefacts, DownloadRefused
+from activities.operations import own_run
+from activities.requests import HEARTBEAT_EVERY, CleanedUp, LeftoversRequest
+from activities.velero import VeleroWatches
+from operation_engine.domain import leftovers, restored
+from operation_engine.domain.identity import label_value
+from operation_engine.domain.leftovers import Leftover
+from operation_engine.domain.resources.operation_status import OperationStatus
+from operation_engine.domain.velero import RestoreObservation, observe_backup, observe_restore
+from operation_engine.records.operations import OperationStore
+from operation_engine.runtime.kubernetes import (
+    BACKUPS,
+    LEFTOVER_KINDS,
+    RESTORES,
+    Conflict,
+    KubernetesApi,
+    Manifest,
+    NotFound,
+)
+
+LOOK_EVERY_S = 1.0
+_RESTORE_LABEL = "velero.io/restore-name"
+
+
+class LeftoverActivities:
+    """Verbs on what failed attempts left."""
+
+    def __init__(
+        self, api: KubernetesApi, store: OperationStore, watches: VeleroWatches, artefacts: Artefacts, namespace: str
+    ) -> None:
+        self._api, self._store, self._watches, self._artefacts = api, store, watches, artefacts
+        self._namespace = namespace
+
+    @activity.defn
+    async def drain_restores(self, request: LeftoversRequest) -> OperationStatus:
+        """Until Velero works on none of these Restores any more: what it has not begun is deleted, the rest awaited.
+
+        A Restore that runs cannot be called off, and another one would wait behind it.
+        """
+        status = await self._store.write(request.ref, own_run(), request.report)
+        for name in request.names:
+            while (found := await self._look(name)) is not None and not found.terminal:
+                if found.queued and await self._withdrawn(found):
+                    break
+                activity.heartbeat(f"{name} is {found.phase or 'New'}")
+                await self._watches.restores.changed((self._namespace, name), HEARTBEAT_EVERY.total_seconds())
+        return status
+
+    @activity.defn
+    async def delete_leftovers(self, request: LeftoversRequest) -> CleanedUp:
+        """Delete what these Restores created in the destination, and wait until it is gone."""
+        status = await self._store.write(request.ref, own_run(), request.report)
+        doomed: list[Leftover] = []
+        kept: set[str] = set()
+        unreadable: list[str] = []
+        for name in request.names:
+            created = await self._created(name, request)
+            if created is None:
+                unreadable.append(name)
+                continue
+            kept |= {kind for kind in created if kind not in LEFTOVER_KINDS}
+            doomed += await self._doomed(name, created, request.destination)
+        await self._remove(request.destination, doomed)
+        return CleanedUp(status=status, message=leftovers.told(doomed, sorted(kept), unreadable))
+
+    async def _look(self, name: str) -> RestoreObservation | None:
+        held = self._watches.restores.index.get((self._namespace, name))
+        if held is not None and held.terminal:
+            return held
+        try:
+            return observe_restore(await self._api.get(RESTORES, name, self._namespace))
+        except NotFound:
+            return None
+
+    async def _withdrawn(self, found: RestoreObservation) -> bool:
+        """Delete it; whether it is gone. Velero may begin it in this moment: then it is awaited like any that runs."""
+        with suppress(NotFound, Conflict):
+            await self._api.delete(RESTORES, found.name, self._namespace, uid=found.uid)
+        try:
+            await self._api.get(RESTORES, found.name, self._namespace)
+        except NotFound:
+            return True
+        return False
+
+    async def _created(self, name: str, request: LeftoversRequest) -> Mapping[str, frozenset[str]] | None:
+        """Names by kind; None where the Restore's list cannot be read."""
+        if await self._look(name) is None:
+            return {}
+        backup = observe_backup(await self._api.get(BACKUPS, request.backup_name, self._namespace))
+        location = self._watches.locations.index.get((self._namespace, backup.storage_location or ""))
+        try:
+            listed = await self._artefacts.read_json("RestoreResourceList", name, location)
+        except DownloadRefused:
+            return None
+        if listed is None:
+            return None
+        return leftovers.created_in(request.destination, restored.restored_items(listed))
+
+    async def _doomed(self, name: str, created: Mapping[str, frozenset[str]], destination: str) -> Sequence[Leftover]:
+        restore = await self._api.get(RESTORES, name, self._namespace)
+        since = datetime.fromisoformat(restore["metadata"]["creationTimestamp"])
+        found: list[Leftover] = []
+        for kind in created.keys() & LEFTOVER_KINDS.keys():
+            found += leftovers.deletable(kind, created[kind], await self._labelled(kind, destination, name), since)
+        return found
+
+    async def _labelled(self, kind: str, destination: str, restore: str) -> Sequence[Manifest]:
+        selector = f"{_RESTORE_LABEL}={label_value(restore)}"
+        return await self._api.list_metadata(LEFTOVER_KINDS[kind], destination, labelSelector=selector)
+
+    async def _remove(self, destination: str, doomed: Sequence[Leftover]) -> None:
+        """By uid: tried again, or come late, it never deletes what has the name by then."""
+        for one in doomed:
+            try:
+                resource = LEFTOVER_KINDS[one.kind]
+                await self._api.delete(resource, one.name, destination, uid=one.uid, propagation="Background")
+            except (NotFound, Conflict):
+                continue
+        while remaining := await self._remaining(destination, doomed):
+            activity.heartbeat(", ".join(map(str, remaining[:5])))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _remaining(self, destination: str, doomed: Sequence[Leftover]) -> Sequence[Leftover]:
+        uids: set[str] = set()
+        for kind in sorted({one.kind for one in doomed}):
+            items = await self._api.list_metadata(LEFTOVER_KINDS[kind], destination)
+            uids |= {item["metadata"]["uid"] for item in items}
+        return [one for one in doomed if one.uid in uids]

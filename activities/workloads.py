@@ -1,0 +1,194 @@
+"""Activities on what a Restore's destination holds: what could be lost, and what must go before volumes come back.
+
+The rules are pure, in `domain.holdings` and `domain.replacement`.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from temporalio import activity
+
+from activities.artefacts import Artefacts, DownloadRefused
+from activities.operations import own_run
+from activities.safeguard_requests import (
+    DeleteRequest,
+    DestinationRequest,
+    ReplacementAnswer,
+    ReplacementRequest,
+    Survey,
+)
+from operation_engine.domain import artefacts as parsed
+from operation_engine.domain import replacement
+from operation_engine.domain.admission import Answer, Gate, refuse
+from operation_engine.domain.replacement import Claim, Doomed, Replacement, User
+from operation_engine.domain.resources.operation import Operation
+from operation_engine.domain.resources.operation_parameters import ExistingVolumes
+from operation_engine.domain.resources.operation_status import OperationStatus
+from operation_engine.domain.resources.reasons import Reason
+from operation_engine.domain.restored import CLAIM
+from operation_engine.domain.safety import Holdings, is_default, wants_safety_backup
+from operation_engine.domain.velero import StorageLocation
+from operation_engine.domain.volumes import VolumeResult
+from operation_engine.records.operations import OperationStore
+from operation_engine.runtime.kubernetes import (
+    BACKUPS,
+    CONFIG_MAPS,
+    CRON_JOBS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    JOBS,
+    PODS,
+    PVCS,
+    PVS,
+    REPLICA_SETS,
+    SECRETS,
+    STATEFUL_SETS,
+    WORKLOADS,
+    Conflict,
+    KubernetesApi,
+    NotFound,
+    Resource,
+)
+from operation_engine.runtime.watching import Reflector
+
+LOOK_EVERY_S = 1.0
+_KINDS = {
+    "Deployment": DEPLOYMENTS,
+    "StatefulSet": STATEFUL_SETS,
+    "DaemonSet": DAEMON_SETS,
+    "ReplicaSet": REPLICA_SETS,
+    "Job": JOBS,
+    "CronJob": CRON_JOBS,
+    "Pod": PODS,
+    "PersistentVolumeClaim": PVCS,
+}
+_WORTH_SAVING = (PVCS, SECRETS, CONFIG_MAPS, PODS, *WORKLOADS)
+
+
+class WorkloadActivities:
+    """Verbs on a destination's objects."""
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        store: OperationStore,
+        artefacts: Artefacts,
+        locations: Reflector[StorageLocation],
+        velero_namespace: str,
+    ) -> None:
+        self._api, self._store, self._artefacts = api, store, artefacts
+        self._locations, self._velero_namespace = locations, velero_namespace
+
+    @activity.defn
+    async def survey_destination(self, request: DestinationRequest) -> Survey:
+        """What the destination holds, and whether it is backed up before it is touched."""
+        status = await self._store.write(request.ref, own_run(), request.report)
+        operation = await self._store.current(request.ref)
+        listed = await asyncio.gather(*(self._count(kind, request.destination) for kind in _WORTH_SAVING))
+        holdings = Holdings(counts={kind.plural: n for kind, n in zip(_WORTH_SAVING, listed, strict=True)})
+        wanted = wants_safety_backup(operation.spec.parameters.safety_backup, holdings)
+        return Survey(status=status, holdings=holdings, is_wanted=wanted)
+
+    @activity.defn
+    async def plan_replacement(self, request: ReplacementRequest) -> ReplacementAnswer:
+        """What has to go so that the backup's volumes can come back; or why nothing may be touched."""
+        status = await self._store.write(request.ref, own_run(), request.report)
+        operation = await self._store.current(request.ref)
+        if operation.spec.parameters.existing_volumes != ExistingVolumes.REPLACE:
+            nothing = Gate(answer=Answer.PASS, message="Volumes that exist are kept as they are.")
+            return ReplacementAnswer(status=status, gate=nothing, replacement=Replacement(gate=nothing))
+        try:
+            found = await self._plan(request, operation)
+        except DownloadRefused as error:
+            gate = refuse(Reason.BACKUP_NOT_USABLE, f"{error}: nobody can tell which volumes could come back.")
+            found = Replacement(gate=gate)
+        return ReplacementAnswer(status=status, gate=found.gate, replacement=found)
+
+    @activity.defn
+    async def delete_replaced(self, request: DeleteRequest) -> OperationStatus:
+        """Delete what was planned, workloads first, and wait until all of it is gone.
+
+        By uid: tried again, or come late, it never deletes what was restored since under the same names.
+        """
+        status = await self._store.write(request.ref, own_run(), request.report)
+        going = request.replacement
+        await self._remove(request.namespace, (*going.workloads, *going.pods))
+        await self._remove(request.namespace, going.claims)
+        return status
+
+    async def _count(self, resource: Resource, namespace: str) -> int:
+        items = await self._api.list_metadata(resource, namespace)
+        return sum(not is_default(resource.plural, item) for item in items)
+
+    async def _plan(self, request: ReplacementRequest, operation: Operation) -> Replacement:
+        """Raises DownloadRefused where the backup, or the safety backup, does not tell what it holds."""
+        volumes, contents = await self._saved(request.backup_name)
+        claims, users = await self._claims(request.destination), await self._users(request.destination)
+        planned = replacement.plan(request.source, volumes, contents, operation.spec.parameters, claims, users)
+        if request.saved_as is None or not planned.claims:
+            return planned
+        kept, _ = await self._saved(request.saved_as)
+        attempts = operation.status.attempts
+        restores, since = [a.velero_name for a in attempts if a.velero_name], attempts[0].started_at
+        own = [claim.name for claim in claims if claim.came_with(restores, since)]
+        return replacement.kept_safe(planned, request.destination, request.saved_as, kept, own)
+
+    async def _saved(self, backup_name: str) -> tuple[Sequence[VolumeResult], Mapping[str, Sequence[str]]]:
+        """The backup's volumes and its list. Raises DownloadRefused where they cannot be told."""
+        location = await self._location(backup_name)
+        infos, listed = await asyncio.gather(
+            self._artefacts.read_json("BackupVolumeInfos", backup_name, location),
+            self._artefacts.read_json("BackupResourceList", backup_name, location),
+        )
+        contents = parsed.resource_list(listed)
+        # Without any volume Velero writes `null`, which is not to be told from a list that is lost.
+        if not contents or (infos is None and contents.get(CLAIM)):
+            raise DownloadRefused(f"The lists of Velero Backup {backup_name} cannot be read")
+        return parsed.volumes(infos), contents
+
+    async def _location(self, backup_name: str) -> StorageLocation | None:
+        backup = await self._api.get(BACKUPS, backup_name, self._velero_namespace)
+        name = backup.get("spec", {}).get("storageLocation") or ""
+        return self._locations.index.get((self._velero_namespace, name))
+
+    async def _claims(self, namespace: str) -> Sequence[Claim]:
+        items = (await self._api.list(PVCS, namespace))["items"]
+        volumes = {item.get("spec", {}).get("volumeName") for item in items} - {None, ""}
+        policies = {name: await self._reclaim_policy(name) for name in sorted(volumes)}
+        return [replacement.observe_claim(item, policies) for item in items]
+
+    async def _reclaim_policy(self, volume: str) -> str:
+        try:
+            found = await self._api.get(PVS, volume)
+        except NotFound:
+            return ""
+        return str(found.get("spec", {}).get("persistentVolumeReclaimPolicy", ""))
+
+    async def _users(self, namespace: str) -> Sequence[User]:
+        found: list[User | None] = []
+        for kind, resource in _KINDS.items():
+            if resource != PVCS:
+                items = (await self._api.list(resource, namespace))["items"]
+                found += [replacement.observe_user(kind, item) for item in items]
+        return [user for user in found if user is not None]
+
+    async def _remove(self, namespace: str, doomed: Sequence[Doomed]) -> None:
+        """Delete these very objects, and wait until they are no more: a finalizer or a slow pod may take its time."""
+        for one in doomed:
+            await self._delete(namespace, one)
+        while remaining := await self._remaining(namespace, doomed):
+            activity.heartbeat(", ".join(str(one) for one in remaining[:5]))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _remaining(self, namespace: str, doomed: Sequence[Doomed]) -> Sequence[Doomed]:
+        uids: set[str] = set()
+        for kind in sorted({one.kind for one in doomed}):
+            items = await self._api.list_metadata(_KINDS[kind], namespace)
+            uids |= {item["metadata"]["uid"] for item in items}
+        return [one for one in doomed if one.uid in uids]
+
+    async def _delete(self, namespace: str, one: Doomed) -> None:
+        try:
+            await self._api.delete(_KINDS[one.kind], one.name, namespace, uid=one.uid, propagation="Background")
+        except (NotFound, Conflict):
+            return  # gone, or another has its name by now

@@ -1,0 +1,310 @@
+"""RestoreWorkflow: a Velero Restore from a backup that was found usable, followed, and then verified in the namespace.
+
+Started by the controller with an OperationRef. Reads as the runbook it is; verdicts are pure
+(`domain.restore_verdicts`), what protects the destination and whose data it is stands in `workflows.safeguards`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from workflows.attempts import Again, attempt_to_the_end
+from workflows.checks import Checks
+from workflows.decisions import Decidable
+from workflows.following import RESTORE, follow
+from workflows.gates import Gate, passed
+from workflows.run import OperationRun, Stop, TimedOut, to_the_end
+from workflows.safeguards import Safeguards
+
+with workflow.unsafe.imports_passed_through():
+    from activities.leftovers import LeftoverActivities
+    from activities.operations import OperationActivities
+    from activities.requests import (
+        CleanedUp,
+        Created,
+        CreateRequest,
+        CreateRestoreRequest,
+        FoundBackup,
+        LeftoversRequest,
+        RestoreVerified,
+        VerifyRestoreRequest,
+    )
+    from activities.restores import RestoreActivities
+    from operation_engine.domain import attempts, lifecycle, progress, steps
+    from operation_engine.domain.artefacts import bounded_warnings
+    from operation_engine.domain.decisions import SAFETY_BACKUP
+    from operation_engine.domain.identity import OperationRef
+    from operation_engine.domain.resources.operation_status import (
+        AttemptCause,
+        EngineRef,
+        LogsRef,
+        OperationStatus,
+        Outputs,
+        StepState,
+    )
+    from operation_engine.domain.resources.reasons import Reason
+    from operation_engine.domain.restore_verdicts import restore_ended_verdict
+    from operation_engine.domain.restores import Namespaces
+    from operation_engine.domain.steps import RestoreStep
+    from operation_engine.domain.velero import BackupObservation, BackupPhase, RestoreObservation
+    from operation_engine.domain.verdicts import Outcome, Verdict
+
+ATTEMPT_STEPS = tuple(step for step in RestoreStep if step != RestoreStep.ADMIT)
+READ_WITHIN = timedelta(minutes=10)
+"""How long the bucket may be unreadable before a restore counts as not verified."""
+EXPLAIN_WITHIN = timedelta(minutes=2)
+"""How long Velero's own words are waited for; without them a failure is told by its count of errors."""
+CLEAN_WITHIN = timedelta(minutes=10)
+"""How long leftovers may take to be gone: pods end gracefully, finalizers take their time."""
+KEPT = "What the attempt before created stays (cleanup: Keep): Velero skips what exists."
+FIND = Gate(
+    RestoreStep.FIND,
+    RestoreActivities.find_backup,
+    "Find the backup",
+    RestoreActivities.await_backup,
+    "Wait for the backup's storage location",
+)
+
+
+@workflow.defn
+class RestoreWorkflow(Decidable):
+    """One Restore Operation."""
+
+    @workflow.run
+    async def run(self, ref: OperationRef) -> OperationStatus:
+        """The final status; fails with the reason as the failure's type."""
+        operation = OperationRun(ref, self.decisions)
+        return await to_the_end(operation, _runbook(operation))
+
+
+async def _runbook(operation: OperationRun) -> OperationStatus:
+    await operation.claim(list(RestoreStep))
+    await operation.admit(RestoreStep.ADMIT)
+    restore = _Restore(operation)
+    try:
+        await restore.gates()
+        return await attempt_to_the_end(operation, restore)
+    except (Stop, TimedOut, ApplicationError, asyncio.CancelledError) as end:
+        await restore.safeguards.resume(str(end))
+        raise
+
+
+class _Restore:
+    """The attempts of one Restore Operation, from the backup that is found to what is verified."""
+
+    def __init__(self, operation: OperationRun) -> None:
+        self.operation = operation
+        self.safeguards = Safeguards(operation)
+        self.found: FoundBackup | None = None
+        self.after = 0
+        """The number of the attempt before this one."""
+
+    async def gates(self) -> None:
+        """Whether there is a backup that may be restored here, now."""
+        self.found = await passed(self.operation, FIND)
+        await self.safeguards.consent(self.backup.name)
+
+    async def attempt(self, cause: AttemptCause, skip: str | None) -> OperationStatus:
+        """One Velero Restore, from its intent to what it did. A later attempt asks the gates again."""
+        await self._begin(cause)
+        if cause != AttemptCause.INITIAL:
+            await self.gates()
+            self._say_running()
+        await self._clean_up()
+        await self.safeguards.prepare(skip_safety_backup=skip == SAFETY_BACKUP)
+        created = await self._create(cause)
+        ended, observation = await self._follow(created.name)
+        if ended.outcome == Outcome.RETRY:
+            raise Again(ended)
+        if ended.outcome == Outcome.FAILED or observation is None:
+            raise Stop(ended.reason, ended.message)
+        self.operation.end(RestoreStep.FOLLOW, f"Velero says {observation.phase}.")
+        return await self._verified_end(ended, observation)
+
+    async def plan_again(self, verdict: Verdict | None) -> None:
+        """The attempt is over: tell it, and show the steps that come again."""
+        operation = self.operation
+        if verdict is not None:
+            operation.end(RestoreStep.FOLLOW, verdict.message, StepState.FAILED)
+            operation.next = attempts.conclude(operation.next, "Failed", str(verdict.reason), operation.now())
+        operation.next = steps.plan_again(operation.next, ATTEMPT_STEPS)
+
+    @property
+    def backup(self) -> BackupObservation:
+        """Only after the gates."""
+        if self.found is None or self.found.backup is None:
+            raise RuntimeError("no backup was found usable")
+        return self.found.backup
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """Only after the gates."""
+        if self.found is None or self.found.namespaces is None:
+            raise RuntimeError("no backup was found usable")
+        return self.found.namespaces
+
+    async def _begin(self, cause: AttemptCause) -> None:
+        """Number the attempt before anything is done in it, so that whatever fails in it can be decided about."""
+        operation, self.after = self.operation, self.operation.status.attempt
+        self._say_running()
+        request = CreateRequest(ref=operation.ref, report=operation.report(), after=self.after, cause=cause)
+        operation.written(await operation.call(OperationActivities.begin_attempt, request, summary="Begin an attempt"))
+
+    def _say_running(self) -> None:
+        """Past the gates, which may have been waited for."""
+        self.operation.running(
+            Reason.VELERO_RESTORE_IN_PROGRESS,
+            f"Restoring Velero Backup {self.backup.name} into namespace {self.namespaces.destination}.",
+        )
+
+    async def _clean_up(self) -> None:
+        """Nothing of the attempts before is under way, and what they left is gone where that was asked for."""
+        operation, step = self.operation, RestoreStep.CLEAN_UP
+        names = tuple(a.velero_name for a in operation.next.attempts if a.number <= self.after and a.velero_name)
+        if not names:
+            operation.end(step, "There was no attempt before.", StepState.SKIPPED)
+            return
+        operation.begin(step)
+        operation.written(await self._about_leftovers(LeftoverActivities.drain_restores, names))
+        if not operation.facts.deletes_leftovers:
+            operation.end(step, KEPT)
+            return
+        cleaned: CleanedUp = await self._about_leftovers(LeftoverActivities.delete_leftovers, names)
+        operation.written(cleaned.status)
+        operation.end(step, cleaned.message)
+
+    async def _about_leftovers(self, verb: Callable[..., Any], names: tuple[str, ...]) -> Any:
+        operation, is_drain = self.operation, verb is LeftoverActivities.drain_restores
+        request = LeftoversRequest(
+            ref=operation.ref,
+            report=operation.report(),
+            names=names,
+            destination=self.namespaces.destination,
+            backup_name=self.backup.name,
+        )
+        within = operation.clocks.wait_timeout if is_drain else CLEAN_WITHIN
+        summary = "Wait for the Restores before" if is_drain else "Delete what the attempt before created"
+        try:
+            return await operation.follow(verb, request, summary=summary, within=within)
+        except TimedOut as bound:
+            what = "Velero was still at it" if is_drain else "Not all of it was gone"
+            raise Stop(Reason.CLEANUP_FAILED, f"{what} after {within}: {bound}") from None
+
+    async def _create(self, cause: AttemptCause) -> Created:
+        operation, backup = self.operation, self.backup
+        operation.begin(RestoreStep.CREATE)
+        request = CreateRestoreRequest(
+            ref=operation.ref, report=operation.report(), after=self.after, cause=cause, backup_name=backup.name
+        )
+        created: Created = await operation.call(
+            RestoreActivities.create_restore, request, summary="Create the Velero Restore"
+        )
+        operation.written(created.status)
+        operation.end(RestoreStep.CREATE, f"Velero Restore {created.name} created from Backup {backup.name}.")
+        velero_restore = EngineRef(
+            api_version="velero.io/v1", kind="Restore", namespace=created.velero_namespace, name=created.name
+        )
+        logs = LogsRef(kind="Restore", name=created.name, namespace=created.velero_namespace)
+        operation.next = operation.next.model_copy(
+            update={"outputs": self._outputs(created), "engine_ref": velero_restore, "logs_ref": logs}
+        )
+        return created
+
+    def _outputs(self, created: Created) -> Outputs:
+        problems = self.found.problems if self.found else ()
+        return Outputs(
+            backup_name=self.backup.name,
+            storage_location=self.backup.storage_location,
+            restore_name=created.name,
+            warnings=bounded_warnings((*problems, *created.warnings)),
+        )
+
+    async def _follow(self, name: str) -> tuple[Verdict, RestoreObservation | None]:
+        """How it ended, by Velero's own words."""
+        self.operation.begin(RestoreStep.FOLLOW)
+        observation = await follow(self.operation, RESTORE, name)
+        problems: tuple[str, ...] = ()
+        if observation is not None and observation.errors:
+            problems = await self._problems(observation)
+        return restore_ended_verdict(observation, self.operation.facts.partial_failure, problems), observation
+
+    async def _problems(self, observation: RestoreObservation) -> tuple[str, ...]:
+        """Velero's own words, where they can be had: a verdict does not hang on them."""
+        summary = "Read Velero's errors"
+        with suppress(TimedOut):
+            found: tuple[str, ...] = await self.operation.call(
+                RestoreActivities.explain_restore, observation, summary=summary, within=EXPLAIN_WITHIN
+            )
+            return found
+        return ()
+
+    async def _verified_end(self, ended: Verdict, observation: RestoreObservation) -> OperationStatus:
+        """See what came back and that it runs, and end: Succeeded, Degraded where a part is missing and accepted."""
+        operation = self.operation
+        verified = await self._contents(observation)
+        wanted = operation.facts.verification
+        checks = Checks(operation, wanted, self.namespaces.destination, (verified.verdict.message,))
+        await checks.run(verified.workloads, verified.claims)
+        message = " ".join(checks.held)
+        operation.next = lifecycle.verified(
+            operation.next, True, Reason.VELERO_RESTORE_COMPLETED, message, operation.now()
+        ).model_copy(update={"progress": progress.complete(operation.next.progress, verified.item_count)})
+        missing = self._missing(ended)
+        if (fault := await self.safeguards.resume()) is not None:
+            message = f"{message} But: {fault}"
+        operation.next = steps.skip_rest(operation.next)
+        if missing is None:
+            return await operation.succeed(Reason.VELERO_RESTORE_COMPLETED, message)
+        operation.next = lifecycle.degraded(operation.next, Reason.PARTIAL_FAILURE, missing, operation.now())
+        return await operation.succeed(Reason.PARTIAL_FAILURE, f"{message} Accepted though {missing}")
+
+    def _missing(self, ended: Verdict) -> str | None:
+        """What the policy accepts to be missing: of the backup, or of the restore."""
+        if ended.outcome == Outcome.DEGRADED:
+            return ended.message
+        if self.backup.phase != BackupPhase.PARTIALLY_FAILED:
+            return None
+        first = "; ".join(self.found.problems[:3]) if self.found else ""
+        return f"Velero Backup {self.backup.name} is PartiallyFailed with {self.backup.errors} errors: {first}"
+
+    async def _contents(self, observation: RestoreObservation) -> RestoreVerified:
+        """What the Restore brought back. Raises Stop where that is nothing, too little, or unknown."""
+        operation = self.operation
+        operation.begin(RestoreStep.VERIFY_CONTENTS)
+        verified = await self._read(observation)
+        before = operation.next.outputs or Outputs()
+        outputs = before.model_copy(
+            update={
+                "restored_item_count": str(verified.item_count),
+                "warnings": bounded_warnings((*before.warnings, *verified.warnings)),
+            }
+        )
+        operation.next = operation.next.model_copy(update={"outputs": outputs})
+        verdict = verified.verdict
+        if verdict.outcome != Outcome.PASSED:
+            operation.next = lifecycle.verified(operation.next, False, verdict.reason, verdict.message, operation.now())
+            raise Stop(verdict.reason, verdict.message)
+        operation.end(RestoreStep.VERIFY_CONTENTS, verdict.message)
+        return verified
+
+    async def _read(self, observation: RestoreObservation) -> RestoreVerified:
+        operation = self.operation
+        request = VerifyRestoreRequest(
+            ref=operation.ref, report=operation.report(), observation=observation, backup_name=self.backup.name
+        )
+        try:
+            verified: RestoreVerified = await operation.call(
+                RestoreActivities.verify_contents, request, summary="Verify what was restored", within=READ_WITHIN
+            )
+        except TimedOut as bound:
+            raise Stop(
+                Reason.VERIFICATION_FAILED,
+                f"Velero says {observation.phase}, but the bucket could not be read for {READ_WITHIN}: {bound}",
+            ) from None
+        operation.written(verified.status)
+        return verified

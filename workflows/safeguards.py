@@ -1,0 +1,259 @@
+"""What keeps a Restore from harm, step by step: both sides agree, Flux rests, a backup comes first, volumes make room.
+
+RestoreWorkflow has one `Safeguards` and calls it in this order for every attempt.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from workflows.approval import approval
+from workflows.following import SAFETY_BACKUP, follow
+from workflows.run import OperationRun, Stop, TimedOut
+
+with workflow.unsafe.imports_passed_through():
+    from activities.namespaces import NamespaceActivities
+    from activities.releases import ReleaseActivities
+    from activities.requests import Created, StepRequest, Verified, VerifyRequest
+    from activities.safeguard_requests import (
+        ConsentAnswer,
+        ConsentRequest,
+        DeleteRequest,
+        DestinationRequest,
+        ReplacementAnswer,
+        ReplacementRequest,
+        ResumeRequest,
+        SafetyRequest,
+        Survey,
+        Suspended,
+    )
+    from activities.safety import SafetyActivities
+    from activities.velero import VeleroActivities
+    from activities.workloads import WorkloadActivities
+    from operation_engine.domain import steps
+    from operation_engine.domain.admission import Answer
+    from operation_engine.domain.resources.operation_spec import PartialFailure
+    from operation_engine.domain.resources.operation_status import StepState
+    from operation_engine.domain.resources.reasons import Reason
+    from operation_engine.domain.steps import RestoreStep
+    from operation_engine.domain.velero import BackupObservation
+    from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict
+
+SUSPEND_WITHIN = timedelta(minutes=10)
+REPLACE_WITHIN = timedelta(minutes=15)
+READ_WITHIN = timedelta(minutes=10)
+EXPLAIN_WITHIN = timedelta(minutes=2)
+RESUME_WITHIN = timedelta(hours=24)
+"""How long an API server may be away before HelmReleases stay suspended."""
+
+
+class Safeguards:
+    """What protects the two namespaces of one Restore, through all of its attempts in this run."""
+
+    def __init__(self, operation: OperationRun) -> None:
+        self.operation = operation
+        self.backup_name = ""
+        self.agreed: ConsentAnswer | None = None
+        self.saved_as: str | None = None
+        """The safety backup that was verified: it is made once, before anything was changed."""
+        self.safety_number = 1
+        self.suspended: tuple[str, ...] = ()
+
+    async def consent(self, backup_name: str) -> None:
+        """Both namespaces agree, and somebody approved where that is needed. Raises Stop."""
+        operation, self.backup_name = self.operation, backup_name
+        operation.begin(RestoreStep.CONSENT)
+        request = ConsentRequest(ref=operation.ref, report=operation.report(), backup_name=backup_name)
+        answer = await self._call(NamespaceActivities.check_consent, request, "Check whose data goes where")
+        if answer.gate.answer != Answer.PASS:
+            raise Stop(answer.gate.reason or Reason.CONSENT_MISSING, answer.gate.message, refused=True)
+        operation.end(RestoreStep.CONSENT, answer.gate.message)
+        self.agreed = answer
+        await approval(operation, RestoreStep.APPROVE, answer.approval_because)
+
+    async def prepare(self, *, skip_safety_backup: bool = False) -> None:
+        """Everything that comes before the Velero Restore. Raises Stop."""
+        if self._agreed.creates_destination:
+            request = StepRequest(ref=self.operation.ref, report=self.operation.report())
+            await self._call(NamespaceActivities.create_destination, request, "Make the destination")
+        await self._suspend()
+        saved_as = await self._safety_backup(skip_safety_backup)
+        await self._replace_volumes(saved_as)
+
+    async def resume(self, failure: str | None = None) -> str | None:
+        """Put back what was suspended, whatever the end; what went wrong with that, or None. Never raises.
+
+        A run that lost its claim changes nothing here: the one that took over restores on, and resumes. An Operation
+        that is gone has nobody else. `failure` is told on the step that it ended.
+        """
+        operation, suspended = self.operation, self.suspended
+        if not suspended and not operation.status.attempts:
+            return None
+        if suspended:
+            if failure is not None:
+                operation.next = steps.fail_current(operation.next, operation.now(), failure)
+            operation.begin(RestoreStep.RESUME)
+        try:
+            await operation.call(
+                ReleaseActivities.resume_releases,
+                ResumeRequest(ref=operation.ref),
+                summary="Resume the HelmReleases",
+                within=RESUME_WITHIN,
+            )
+        except (Stop, TimedOut, ApplicationError) as error:
+            fault = f"HelmReleases are still suspended ({', '.join(suspended)}): {error}"
+            operation.end(RestoreStep.RESUME, fault, StepState.FAILED)
+            return fault
+        if suspended:
+            operation.end(RestoreStep.RESUME, f"As before: {', '.join(suspended)}.")
+        self.suspended = ()
+        return None
+
+    async def _suspend(self) -> None:
+        """Flux leaves the destination alone from here until `resume`."""
+        operation = self.operation
+        operation.begin(RestoreStep.SUSPEND)
+        suspended: Suspended = await self._follow(
+            ReleaseActivities.suspend_releases, self._about(), "Suspend the HelmReleases", SUSPEND_WITHIN
+        )
+        self.suspended = suspended.releases
+        if not suspended.releases:
+            operation.end(RestoreStep.SUSPEND, "No HelmRelease installs into the destination.", StepState.SKIPPED)
+            return
+        busy = f" Flux was still at {', '.join(suspended.busy)}." if suspended.busy else ""
+        operation.end(RestoreStep.SUSPEND, f"Suspended: {', '.join(suspended.releases)}.{busy}")
+
+    async def _safety_backup(self, skip: bool) -> str | None:
+        """A verified backup of the destination, once: its name, None where there is none by somebody's wish.
+
+        Raises Stop: a person may retry, skip it, or abort.
+        """
+        operation, step = self.operation, RestoreStep.SAFETY
+        operation.begin(step)
+        if skip:
+            operation.end(step, "Skipped by a person's decision.", StepState.SKIPPED)
+            return None
+        if self.saved_as is not None:
+            operation.end(step, f"Velero Backup {self.saved_as} was made before anything changed.", StepState.SKIPPED)
+            return self.saved_as
+        survey: Survey = await self._call(
+            WorkloadActivities.survey_destination, self._about(), "See what the destination holds"
+        )
+        if not survey.is_wanted:
+            why = "spec.parameters.safetyBackup is false." if not survey.holdings.is_empty else "Nothing could be lost."
+            operation.end(step, f"The destination holds {survey.holdings}. {why}", StepState.SKIPPED)
+            return None
+        self.saved_as = await self._saved()
+        operation.end(step, f"Velero Backup {self.saved_as} holds what was there: {survey.holdings}.")
+        return self.saved_as
+
+    async def _saved(self) -> str:
+        """The name of the verified safety backup. Raises Stop; begun anew by itself where Velero restarted under it."""
+        verdict = await self._try_to_save()
+        if verdict.outcome == Outcome.RETRY:
+            verdict = await self._try_to_save()
+        if verdict.outcome != Outcome.PASSED:
+            raise Stop(
+                Reason.SAFETY_BACKUP_FAILED, f"Nothing was touched: the backup before it failed. {verdict.message}"
+            )
+        return verdict.message
+
+    async def _try_to_save(self) -> Verdict:
+        """How one safety backup ended; passed, its message is the backup's name."""
+        operation = self.operation
+        request = SafetyRequest(
+            ref=operation.ref,
+            report=operation.report(),
+            source=self._agreed.source,
+            destination=self._agreed.destination,
+            backup_name=self.backup_name,
+            number=self.safety_number,
+        )
+        created: Created = await self._call(
+            SafetyActivities.create_safety_backup, request, "Back up what is there before it is touched"
+        )
+        self.safety_number += 1
+        observation = await follow(operation, SAFETY_BACKUP, created.name)
+        verdict = ended_verdict(observation, PartialFailure.FAIL, await self._problems(observation))
+        if verdict.outcome == Outcome.PASSED and observation is not None:
+            verdict = await self._verified(observation)
+        if verdict.outcome != Outcome.PASSED:
+            return verdict
+        return verdict.model_copy(update={"message": created.name})
+
+    async def _verified(self, observation: BackupObservation) -> Verdict:
+        operation = self.operation
+        request = VerifyRequest(ref=operation.ref, report=operation.report(), observation=observation)
+        verified: Verified = await self._call(
+            VeleroActivities.verify_backup, request, "Verify what was saved", READ_WITHIN
+        )
+        return verified.verdict
+
+    async def _problems(self, observation: BackupObservation | None) -> tuple[str, ...]:
+        """Velero's own words, where they can be had: a verdict does not hang on them."""
+        if observation is None or not observation.errors:
+            return ()
+        try:
+            found: tuple[str, ...] = await self.operation.call(
+                VeleroActivities.explain_backup, observation, summary="Read Velero's errors", within=EXPLAIN_WITHIN
+            )
+        except TimedOut:
+            return ()
+        return found
+
+    async def _replace_volumes(self, saved_as: str | None) -> None:
+        """`existingVolumes: Replace`: what is in the way of the backup's volumes goes. Raises Stop."""
+        operation, step = self.operation, RestoreStep.REPLACE
+        operation.begin(step)
+        asked = ReplacementRequest(**dict(self._about()), backup_name=self.backup_name, saved_as=saved_as)
+        found: ReplacementAnswer = await self._call(
+            WorkloadActivities.plan_replacement, asked, "See which volumes are in the way", READ_WITHIN
+        )
+        if found.gate.answer != Answer.PASS:
+            raise Stop(found.gate.reason or Reason.VALIDATION_FAILED, found.gate.message)
+        if not found.replacement.claims:
+            operation.end(step, found.gate.message, StepState.SKIPPED)
+            return
+        request = DeleteRequest(
+            ref=operation.ref,
+            report=operation.report(),
+            namespace=self._agreed.destination,
+            replacement=found.replacement,
+        )
+        try:
+            await self._follow(WorkloadActivities.delete_replaced, request, "Make room for volumes", REPLACE_WITHIN)
+        except TimedOut:
+            raise Stop(
+                Reason.CLEANUP_FAILED,
+                f"{found.gate.message} Not all of it was gone after {REPLACE_WITHIN}. See what holds it: "
+                f"kubectl get pods,persistentvolumeclaims -n {self._agreed.destination}",
+            ) from None
+        operation.end(step, found.gate.message.replace("To be replaced", "Deleted, to be replaced"))
+
+    @property
+    def _agreed(self) -> ConsentAnswer:
+        """Only after `consent`."""
+        if self.agreed is None:
+            raise RuntimeError("nobody has asked for consent yet")
+        return self.agreed
+
+    def _about(self) -> DestinationRequest:
+        operation, agreed = self.operation, self._agreed
+        return DestinationRequest(
+            ref=operation.ref, report=operation.report(), source=agreed.source, destination=agreed.destination
+        )
+
+    async def _call(self, verb: Callable[..., Any], request: Any, summary: str, within: timedelta | None = None) -> Any:
+        """A short call that enters with the report; what it says of the status stands from here on."""
+        answer = await self.operation.call(verb, request, summary=summary, **({"within": within} if within else {}))
+        self.operation.written(getattr(answer, "status", answer))
+        return answer
+
+    async def _follow(self, verb: Callable[..., Any], request: Any, summary: str, within: timedelta) -> Any:
+        """A wait that enters with the report."""
+        answer = await self.operation.follow(verb, request, summary=summary, within=within)
+        self.operation.written(getattr(answer, "status", answer))
+        return answer
