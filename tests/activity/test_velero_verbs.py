@@ -335,6 +335,7 @@ class TestWhileNobodyWorksOnBackups:
 
         async def contents(self: Evidence, observation: BackupObservation, within_s: float) -> BackupContents:
             looked_at.append(observation)
+            await asyncio.sleep(0)  # as reading does, so that there is a heartbeat
             return BackupContents()
 
         monkeypatch.setattr(Evidence, "contents", contents)
