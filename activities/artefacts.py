@@ -23,9 +23,14 @@ from operation_engine.runtime.kubernetes import DOWNLOAD_REQUESTS, KubernetesApi
 from operation_engine.runtime.watching import Reflector
 
 MAX_UNPACKED = 64 * 1024 * 1024
+MAX_MEMBER = 8 * 1024 * 1024
+MAX_MEMBERS = 50_000
 # Together below the bound of one try of a short call, so that what took too long is said.
 PROCESSED_WITHIN_S = 15.0
 FETCH_WITHIN_S = 25.0
+# An archive may be of any size: it is the silence that has a bound.
+READ_WITHIN_S = 20.0
+_CHUNK = 1 << 16
 # Where a location names no URL of its own, the provider's hosts are the only ones a download may come from.
 PROVIDER_HOSTS = (".amazonaws.com", ".googleapis.com", ".blob.core.windows.net")
 
@@ -73,14 +78,23 @@ class Artefacts:
         return "" if packed is None else await asyncio.to_thread(lambda: _unpacked(packed).decode(errors="replace"))
 
     async def read_archive(
-        self, kind: str, backup: str, location: StorageLocation | None, wanted: Callable[[str], bool]
+        self, kind: str, backup: str, location: StorageLocation | None, wanted: "Wanted", within_s: float
     ) -> Sequence[Any] | None:
-        """The JSON files of the archive `kind` whose path is wanted; None where they are too large to be read.
+        """What is wanted of the archive `kind`, read as it comes; None where it is too much, or takes too long.
 
         Raises Unavailable, and DownloadRefused for what is no archive.
         """
-        packed = await self._fetch(await self._url(kind, backup, location))
-        return await asyncio.to_thread(_members, packed or b"", wanted)
+        url = await self._url(kind, backup, location)
+        patient = aiohttp.ClientTimeout(total=None, sock_connect=READ_WITHIN_S, sock_read=READ_WITHIN_S)
+        try:
+            async with asyncio.timeout(within_s), self._get(url, {}, patient) as response:
+                if response.status == 404:
+                    raise DownloadRefused("the archive of objects is not in the bucket")
+                _check(response)
+                stream = _Stream(response.content, asyncio.get_running_loop())
+                return await asyncio.to_thread(_members, stream, wanted)
+        except TimeoutError:
+            return None
 
     async def size(self, kind: str, backup: str, location: StorageLocation | None) -> int | None:
         """Bytes of the artefact in the bucket, without fetching it; None where there is none."""
@@ -126,21 +140,47 @@ class Artefacts:
                 return None
             _check(response)
             content = bytearray()
-            async for chunk in response.content.iter_chunked(1 << 16):
+            async for chunk in response.content.iter_chunked(_CHUNK):
                 content += chunk
                 if len(content) > MAX_UNPACKED:
                     raise DownloadRefused("the artefact is too large to be read")
             return bytes(content)
 
-    def _get(self, url: str, headers: Mapping[str, str]) -> "_Fetching":
-        return _Fetching(self._session, url, headers)
+    def _get(self, url: str, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout | None = None) -> "_Fetching":
+        bound = timeout or aiohttp.ClientTimeout(total=FETCH_WITHIN_S)
+        return _Fetching(self._session, url, headers, bound)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files of an archive are read, and what is kept of each."""
+
+    is_path: Callable[[str], bool]
+    outline: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class _Stream:
+    """A response as a file for a thread that reads it: nothing is ahead of the reader but a socket's buffer.
+
+    When the response is closed the next read fails, so the thread ends with whoever waits for it.
+    """
+
+    def __init__(self, content: aiohttp.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
+        self._content, self._loop = content, loop
+
+    def read(self, size: int) -> bytes:
+        try:
+            return asyncio.run_coroutine_threadsafe(self._content.read(size), self._loop).result()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"the download broke off ({type(error).__name__})") from error
 
 
 class _Fetching:
     """One GET whose network errors are Unavailable; a presigned URL may not redirect."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> None:
-        timeout = aiohttp.ClientTimeout(total=FETCH_WITHIN_S)
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout
+    ) -> None:
         self._request = session.get(url, headers=headers, timeout=timeout, allow_redirects=False)
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
@@ -176,7 +216,9 @@ def _port(url: SplitResult) -> int | None:
 
 
 def _parse(packed: bytes) -> Any:
-    return json.loads(_unpacked(packed))
+    """What the artefact says; a list that Go calls null is an empty one, which is not the same as no artefact."""
+    parsed = json.loads(_unpacked(packed))
+    return [] if parsed is None else parsed
 
 
 def _unpacked(packed: bytes) -> bytes:
@@ -188,19 +230,18 @@ def _unpacked(packed: bytes) -> bytes:
     return packed
 
 
-def _members(packed: bytes, wanted: Callable[[str], bool]) -> Sequence[Any] | None:
-    """Read as a stream: only what is wanted is ever kept unpacked."""
+def _members(stream: Any, wanted: Wanted) -> Sequence[Any] | None:
+    """Only the outline of one file after the other is kept unpacked."""
     found: list[Any] = []
-    size = 0
     try:
-        with tarfile.open(fileobj=io.BytesIO(packed), mode="r|gz") as archive:
+        with tarfile.open(fileobj=stream, mode="r|gz", bufsize=_CHUNK) as archive:
             for member in archive:
-                file = archive.extractfile(member) if wanted(member.name) else None
+                file = archive.extractfile(member) if wanted.is_path(member.name) else None
                 if file is not None:
-                    size += member.size
-                    if size > MAX_UNPACKED:
+                    if member.size > MAX_MEMBER or len(found) == MAX_MEMBERS:
                         return None
-                    found.append(json.load(file))
+                    found.append(wanted.outline(json.load(file)))
+                archive.members.clear()  # type: ignore[attr-defined]  # it keeps every header otherwise
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
         raise DownloadRefused(f"the archive of objects is damaged ({error})") from error
     return found

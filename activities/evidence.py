@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from activities.artefacts import MAX_UNPACKED, Artefacts, DownloadRefused
+from activities.artefacts import Artefacts, DownloadRefused, Wanted
 from operation_engine.domain import artefacts as parsed
 from operation_engine.domain.hooks import HOOK_ERROR, hook_failures
 from operation_engine.domain.velero import BackupObservation, StorageLocation
@@ -13,6 +13,9 @@ from operation_engine.domain.volumes import HeldObjects
 from operation_engine.runtime.watching import Reflector
 
 TOO_LARGE = "The backup is too large to look into its pods: volumes that annotations ask for were not checked."
+BRIEFLY_S = 15.0
+"""For a look into the archive within a short call."""
+_HELD = Wanted(parsed.is_held_kind, parsed.outline)
 
 
 class Evidence:
@@ -21,8 +24,8 @@ class Evidence:
     def __init__(self, artefacts: Artefacts, locations: Reflector[StorageLocation], velero_namespace: str) -> None:
         self._artefacts, self._locations, self._namespace = artefacts, locations, velero_namespace
 
-    async def contents(self, observation: BackupObservation) -> BackupContents:
-        """What the bucket holds. Raises Unavailable, DownloadRefused."""
+    async def contents(self, observation: BackupObservation, archive_within_s: float = BRIEFLY_S) -> BackupContents:
+        """What the bucket holds, its archive where it is read so soon. Raises Unavailable and DownloadRefused."""
         listed, size, results = await asyncio.gather(
             self._read("BackupResourceList", observation),
             self._artefacts.size("BackupContents", observation.name, self._location(observation)),
@@ -32,7 +35,9 @@ class Evidence:
         contents = BackupContents(resources=resources, size_bytes=size, problems=parsed.problems(results))
         if not contents.holds_volumes or size is None:
             return contents
-        held, infos = await asyncio.gather(self._held(observation, size), self._read("BackupVolumeInfos", observation))
+        held, infos = await asyncio.gather(
+            self._held(observation, archive_within_s), self._read("BackupVolumeInfos", observation)
+        )
         volumes = None if infos is None else parsed.volumes(infos)
         return contents.model_copy(update={"held": held, "volumes": volumes})
 
@@ -46,11 +51,9 @@ class Evidence:
         others = [problem for problem in found if not (hooks and HOOK_ERROR in problem)]
         return (*hooks, *parsed.bounded_warnings(others))
 
-    async def _held(self, observation: BackupObservation, size: int) -> HeldObjects | None:
-        if size > MAX_UNPACKED:
-            return None
+    async def _held(self, observation: BackupObservation, within_s: float) -> HeldObjects | None:
         objects = await self._artefacts.read_archive(
-            "BackupContents", observation.name, self._location(observation), parsed.is_held_kind
+            "BackupContents", observation.name, self._location(observation), _HELD, within_s
         )
         return None if objects is None else parsed.held_objects(objects)
 

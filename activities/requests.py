@@ -182,4 +182,6 @@ class Checked(ApiModel):
 
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+VERIFY = timedelta(minutes=4)
+"""One try to verify a backup, whose archive may be large."""
 HEARTBEAT_EVERY = timedelta(seconds=8)

@@ -4,8 +4,8 @@ Called by BackupWorkflow. All waits here are fed by the worker's shared watches:
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,8 @@ from operation_engine.runtime.watching import ANY, Reflector
 
 WRITE_MESSAGE_EVERY_S = 60.0
 SYNC_WITHIN_S = 5.0
+ARCHIVE_WITHIN_S = 150.0
+"""Reading a backup's archive; with the other reads it stays below the bound of one try (requests.VERIFY)."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class VeleroActivities:
         with suppress(DownloadRefused):
             contents = await self._evidence.contents(observation)
             if contents.volumes is not None:
-                return parsed.bounded_warnings(contents.counted(observation.volumes).missing)
+                return parsed.bounded_warnings(contents.counted(observation.wish).missing)
         return ()
 
     @activity.defn
@@ -157,11 +159,18 @@ class VeleroActivities:
         """Check that the bucket holds what the Backup claims."""
         status = await self._store.write(request.ref, own_run(), request.report)
         try:
-            contents = await self._evidence.contents(request.observation)
+            observation = await self._with_wish(request.observation)
+            async with _beating():
+                contents = await self._evidence.contents(observation, ARCHIVE_WITHIN_S)
         except DownloadRefused as error:
             verdict = Verdict(outcome=Outcome.FAILED, reason=Reason.VERIFICATION_FAILED, message=f"{error}.")
             return Verified(status=status, verdict=verdict, item_count=0)
-        return verified(status, request.observation, contents)
+        return verified(status, observation, contents)
+
+    async def _with_wish(self, observation: BackupObservation) -> BackupObservation:
+        """An observation of an engine that did not look for volumes, completed where the Backup is still there."""
+        now = await self._ask(observation.name) if observation.volumes is None else None
+        return observation if now is None else observation.model_copy(update={"volumes": now.volumes})
 
     def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
         return GateAnswer(status=status, gate=gate, storage_location=location.name if location else None)
@@ -200,12 +209,38 @@ class VeleroActivities:
             return None, (f"VolumeSnapshotClass {name} does not exist; volumes use their driver's default class.",)
         return found.get("driver"), ()
 
+    async def _ask(self, name: str) -> BackupObservation | None:
+        """Of the server: what the watch does not hold (yet, or since somebody removed a label), or is gone."""
+        try:
+            return observe_backup(await self._api.get(BACKUPS, name, self._namespace))
+        except NotFound:
+            return None
+
+
+@asynccontextmanager
+async def _beating() -> AsyncIterator[None]:
+    """Heartbeats for as long as the block lasts, each of whose waits has a bound of its own."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+
 
 def verified(status: OperationStatus, observation: BackupObservation, contents: BackupContents) -> Verified:
     """The answer of `verify_backup`: the verdict on the contents, their counts, and what a person should hear of."""
-    count = contents.counted(observation.volumes)
+    count = contents.counted(observation.wish)
     missing = tuple(f"Not in the backup: {volume}" for volume in count.missing)
-    lost = tuple(f"Pod {pod} is listed and not in the backup: its hook failed." for pod in contents.pods_not_held)
+    why = ": its hook failed" if observation.hooks_failed else ""
+    lost = tuple(f"Pod {pod} is listed and not in the backup{why}." for pod in contents.pods_not_held)
     unread = (TOO_LARGE,) if contents.holds_volumes and contents.held is None else ()
     return Verified(
         status=status,

@@ -16,7 +16,7 @@ from workflows.gates import Gate, passed
 from workflows.run import OperationRun, Stop, TimedOut, to_the_end
 
 with workflow.unsafe.imports_passed_through():
-    from activities.requests import Created, CreateRequest, Verified, VerifyRequest
+    from activities.requests import VERIFY, Created, CreateRequest, Verified, VerifyRequest
     from activities.velero import VeleroActivities
     from operation_engine.domain import attempts, lifecycle, progress, steps
     from operation_engine.domain.artefacts import bounded_warnings
@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.resources.reasons import Reason
     from operation_engine.domain.steps import BackupStep
     from operation_engine.domain.velero import BackupObservation
-    from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict, volumes_verdict
+    from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict, may_cost_volumes, volumes_verdict
 
 ATTEMPT_STEPS = (BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
 READ_WITHIN = timedelta(minutes=10)
@@ -92,11 +92,11 @@ class _Backup:
         self.operation.begin(BackupStep.FOLLOW)
         observation = await follow(self.operation, BACKUP, self.name)
         problems: tuple[str, ...] = ()
-        if observation is not None and (observation.errors or observation.hooks_failed):
+        if observation is not None and observation.errors:
             problems = await self._problems(observation)
             self._warn(problems)
         ended = ended_verdict(observation, self.operation.facts.partial_failure, problems)
-        if observation is not None and ended.reason == Reason.VELERO_BACKUP_PARTIALLY_FAILED:
+        if observation is not None and may_cost_volumes(ended):
             ended = volumes_verdict(ended, observation, await self._missing_volumes(observation))
         if ended.outcome == Outcome.RETRY:
             raise Again(ended)
@@ -197,7 +197,11 @@ class _Backup:
         )
         try:
             verified: Verified = await operation.call(
-                VeleroActivities.verify_backup, request, summary="Verify what the bucket holds", within=READ_WITHIN
+                VeleroActivities.verify_backup,
+                request,
+                summary="Verify what the bucket holds",
+                within=READ_WITHIN,
+                one_try=VERIFY,
             )
         except TimedOut as bound:
             raise Stop(

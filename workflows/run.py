@@ -156,12 +156,26 @@ class OperationRun:
         self.written(status)
 
     async def call(
-        self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta = CALL_WITHIN
+        self,
+        verb: Callable[..., Any],
+        request: Any,
+        *,
+        summary: str,
+        within: timedelta = CALL_WITHIN,
+        one_try: timedelta | None = None,
     ) -> Any:
-        """A short call: tried again on transient errors for as long as `within`. Raises Stop, TimedOut."""
+        """A short call: tried again on transient errors for as long as `within`. Raises Stop, TimedOut.
+
+        A verb whose one try may take longer than a short call has heartbeats.
+        """
         self._show_next()
         return await _guarded(
-            verb, request, summary=summary, start_to_close_timeout=CALL, schedule_to_close_timeout=within
+            verb,
+            request,
+            summary=summary,
+            start_to_close_timeout=one_try or CALL,
+            schedule_to_close_timeout=within,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT if one_try else None,
         )
 
     async def follow(self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta) -> Any:

@@ -10,7 +10,13 @@ from operation_engine.domain.volumes import OPT_IN, OPT_OUT, HeldObjects, Mount,
 MAX_PROBLEMS = 20
 MAX_PROBLEM = 256
 _MORE = re.compile(r"and (\d+) more")
-HELD_KINDS = ("pods", "persistentvolumeclaims", "persistentvolumes")
+# Workloads that keep pods running; a Job's pods come and go.
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController")
+HELD_KINDS = (
+    *("pods", "persistentvolumeclaims", "persistentvolumes", "replicationcontrollers"),
+    *("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps"),
+)
+_OUTLINE = ("volumeName", "hostPath", "claimRef", "replicas", "ordinals")
 
 
 def resource_list(content: Any) -> Mapping[str, tuple[str, ...]]:
@@ -63,14 +69,37 @@ def is_held_kind(path: str) -> bool:
     return root == "resources" and kind in HELD_KINDS and scope in ("namespaces", "cluster") and bool(rest)
 
 
+def outline(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an object what `held_objects` reads of it: all of them in full may be too much to hold."""
+    metadata, spec = found.get("metadata") or {}, found.get("spec") or {}
+    annotations = metadata.get("annotations") or {}
+    kept = {key: spec[key] for key in _OUTLINE if key in spec}
+    kept["volumes"] = [volume for volume in spec.get("volumes") or () if volume.get("persistentVolumeClaim")]
+    made = [{"metadata": {"name": made["metadata"]["name"]}} for made in spec.get("volumeClaimTemplates") or ()]
+    kept |= {"volumeClaimTemplates": made, "template": outline(spec["template"]) if spec.get("template") else None}
+    return {
+        "kind": found.get("kind"),
+        "metadata": {
+            "name": metadata.get("name", ""),
+            "namespace": metadata.get("namespace", ""),
+            "annotations": {key: annotations[key] for key in (OPT_IN, OPT_OUT) if key in annotations},
+            "ownerReferences": [{"kind": owner.get("kind")} for owner in metadata.get("ownerReferences") or ()],
+        },
+        "spec": kept,
+    }
+
+
 def held_objects(objects: Sequence[Mapping[str, Any]]) -> HeldObjects:
-    """From the Pods, PersistentVolumeClaims and PersistentVolumes of a backup's contents."""
+    """From the Pods, workloads, PersistentVolumeClaims and PersistentVolumes of a backup's contents."""
     pods = [o for o in objects if o.get("kind") == "Pod"]
     claims = [o for o in objects if o.get("kind") == "PersistentVolumeClaim"]
     volumes_ = [o for o in objects if o.get("kind") == "PersistentVolume"]
+    workloads = [o for o in objects if o.get("kind") in _WORKLOADS and not o["metadata"].get("ownerReferences")]
+    names = [_name(claim["metadata"]) for claim in claims]
     host_paths = [o["spec"].get("claimRef") or {} for o in volumes_ if o.get("spec", {}).get("hostPath")]
     return HeldObjects(
         mounts=tuple(mount for pod in pods for mount in _mounts(pod)),
+        templates=tuple(mount for workload in workloads for mount in _template_mounts(workload, names)),
         pods=frozenset(_name(pod["metadata"]) for pod in pods),
         dataless_claims=frozenset(_name(claim["metadata"]) for claim in claims if _is_dataless(claim)),
         host_path_claims=frozenset(_name(ref) for ref in host_paths),
@@ -78,17 +107,40 @@ def held_objects(objects: Sequence[Mapping[str, Any]]) -> HeldObjects:
 
 
 def _mounts(pod: Mapping[str, Any]) -> Iterator[Mount]:
-    annotations: Mapping[str, str] = pod["metadata"].get("annotations") or {}
-    inside, outside = (annotations.get(key, "").split(",") for key in (OPT_IN, OPT_OUT))
     for volume in pod.get("spec", {}).get("volumes") or ():
         claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
         if claim:
-            yield Mount(
-                claim=f"{pod['metadata'].get('namespace', '')}/{claim}",
-                pod=_name(pod["metadata"]),
-                opted_in=volume.get("name") in inside,
-                opted_out=volume.get("name") in outside,
-            )
+            namespace = pod["metadata"].get("namespace", "")
+            yield _mount(pod, volume.get("name", ""), f"{namespace}/{claim}", _name(pod["metadata"]))
+
+
+def _template_mounts(workload: Mapping[str, Any], claims: Sequence[str]) -> Iterator[Mount]:
+    """What a workload's pods mount by its template, and by a StatefulSet's own templates for claims."""
+    spec, metadata = workload.get("spec", {}), workload["metadata"]
+    template = spec.get("template") or {}
+    namespace = metadata.get("namespace", "")
+    where = f"pod template of {workload['kind']} {_name(metadata)}"
+    pod = {**template, "metadata": {**(template.get("metadata") or {}), "namespace": namespace}}
+    for mount in _mounts(pod):
+        yield mount.model_copy(update={"pod": where})
+    for volume in (v["metadata"]["name"] for v in spec.get("volumeClaimTemplates") or ()):
+        for claim in _claims_of_set(f"{namespace}/{volume}-{metadata.get('name', '')}", spec, claims):
+            yield _mount(pod, volume, claim, where)
+
+
+def _claims_of_set(prefix: str, spec: Mapping[str, Any], claims: Sequence[str]) -> Iterator[str]:
+    """Of the claims that a StatefulSet made those that its pods use; of one scaled to nothing, all."""
+    start, replicas = (spec.get("ordinals") or {}).get("start", 0), spec.get("replicas", 1)
+    for claim in claims:
+        base, _, ordinal = claim.rpartition("-")
+        if base == prefix and ordinal.isdigit() and (not replicas or start <= int(ordinal) < start + replicas):
+            yield claim
+
+
+def _mount(pod: Mapping[str, Any], volume: str, claim: str, where: str) -> Mount:
+    annotations: Mapping[str, str] = pod["metadata"].get("annotations") or {}
+    inside, outside = (annotations.get(key, "").split(",") for key in (OPT_IN, OPT_OUT))
+    return Mount(claim=claim, pod=where, opted_in=volume in inside, opted_out=volume in outside)
 
 
 def _is_dataless(claim: Mapping[str, Any]) -> bool:

@@ -13,6 +13,8 @@ from operation_engine.domain.velero import Observation
 BEFORE_THE_END = 99
 ITEMS_SHARE = 10
 """Percent that all items together are worth where volume data moves."""
+ITEMS_ALONE = 50
+"""The same while no volume has begun: a pod's annotation may still ask for some, and those come after its items."""
 
 
 def advance(before: Progress | None, observation: Observation, transfers: Sequence[Transfer] = ()) -> Progress | None:
@@ -23,7 +25,7 @@ def advance(before: Progress | None, observation: Observation, transfers: Sequen
     items = min(1.0, (done or 0) / total) if total else 0.0
     moved, to_move = sum(t.bytes_done for t in transfers), sum(t.bytes_total for t in transfers)
     now = Progress(
-        percent=_percent(items, moved, to_move, data_moves=bool(transfers) or observation.volumes.moves_data),
+        percent=_percent(items, transfers, data_moves=bool(transfers) or observation.moves_data),
         items_done=done,
         items_total=total,
         bytes_done=moved if transfers else None,
@@ -32,11 +34,16 @@ def advance(before: Progress | None, observation: Observation, transfers: Sequen
     return latest(before, now)
 
 
-def _percent(items: float, moved: int, to_move: int, *, data_moves: bool) -> int:
+def _percent(items: float, transfers: Sequence[Transfer], *, data_moves: bool) -> int:
+    """A volume whose size nobody knows yet has not moved: the others' bytes say nothing of it."""
     if not data_moves:
-        return min(BEFORE_THE_END, int(100 * items))
-    share = min(1.0, moved / to_move) if to_move else 0.0
+        return int(ITEMS_ALONE * items)
+    share = sum(_share(transfer) for transfer in transfers) / len(transfers) if transfers else 0.0
     return int(ITEMS_SHARE * items + (BEFORE_THE_END - ITEMS_SHARE) * share)
+
+
+def _share(transfer: Transfer) -> float:
+    return min(1.0, transfer.bytes_done / transfer.bytes_total) if transfer.bytes_total else 0.0
 
 
 def latest(a: Progress | None, b: Progress | None) -> Progress | None:
@@ -55,7 +62,10 @@ def _further(a: int | None, b: int | None) -> int | None:
 
 
 def complete(before: Progress | None, items: int, volume_bytes: int | None = None) -> Progress:
-    """The end: 100 %, with what was verified."""
+    """The end: 100 %, with what was verified. Bytes that were moved stay told, whatever of them was kept."""
     base = before or Progress()
-    moved = {"bytes_done": volume_bytes, "bytes_total": volume_bytes} if volume_bytes else {}
+    moved: dict[str, int | None] = {}
+    if volume_bytes:
+        done = _further(base.bytes_done, volume_bytes)
+        moved = {"bytes_done": done, "bytes_total": _further(base.bytes_total, done)}
     return base.model_copy(update={"percent": 100, "items_done": items, "items_total": items, **moved})

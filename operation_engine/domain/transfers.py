@@ -15,7 +15,6 @@ class Transfer(ApiModel):
     owner_uid: str
     """The uid of the Velero Backup that it works for."""
     owner_name: str
-    phase: str = ""
     bytes_done: int = 0
     bytes_total: int = 0
     """It may grow: the uploader counts while it works."""
@@ -28,7 +27,6 @@ def observe_backup_transfer(manifest: Mapping[str, Any]) -> Transfer:
     return Transfer(
         owner_uid=labels.get(BACKUP_UID_LABEL, ""),
         owner_name=labels.get(BACKUP_NAME_LABEL, ""),
-        phase=status.get("phase", ""),
         bytes_done=progress.get("bytesDone") or 0,
         bytes_total=progress.get("totalBytes") or 0,
     )

@@ -14,7 +14,7 @@ from operation_engine.domain.parameters import resolve_aliases
 from operation_engine.domain.policy import clocks_of
 from operation_engine.domain.resources.common import ApiModel, format_go_duration, parse_duration
 from operation_engine.domain.resources.operation import Operation
-from operation_engine.domain.volumes import VolumeWish
+from operation_engine.domain.volumes import EVERYTHING, VolumeWish
 
 # Velero backs up every namespaced custom resource. An Operation or a lock brought back by a restore would act.
 NEVER_BACKED_UP = ("leases.coordination.k8s.io", "operations.ops.vworkspace.io")
@@ -61,7 +61,8 @@ class Observation(ApiModel):
     items_done: int | None = None
     items_total: int | None = None
     hooks_failed: int = 0
-    volumes: VolumeWish = VolumeWish()
+    volumes: VolumeWish | None = None
+    """None where it was observed by an engine that did not look for them; `wish` is what to go by."""
 
     @property
     def terminal(self) -> bool:
@@ -75,6 +76,16 @@ class Observation(ApiModel):
     @property
     def known_phase(self) -> bool:
         return self.phase in BackupPhase._value2member_map_
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether bytes of volumes are known to move."""
+        return self.volumes is not None and self.volumes.moves_data
+
+    @property
+    def wish(self) -> VolumeWish:
+        """What it asks for of volumes; where nobody looked, everything."""
+        return self.volumes or EVERYTHING
 
 
 class BackupObservation(Observation):

@@ -6,7 +6,7 @@ Completed is a claim of Velero's; a backup counts only if what was asked for can
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from operation_engine.domain.lifecycle import bounded
+from operation_engine.domain.lifecycle import MAX_MESSAGE, bounded
 from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.resources.reasons import Reason
@@ -77,13 +77,14 @@ class BackupContents(ApiModel):
 
     @property
     def pods_not_held(self) -> tuple[str, ...]:
-        """Pods that Velero lists and left out all the same: it does so where a pre hook failed."""
+        """Pods that Velero lists and left out all the same: where a pre hook failed it does so, and maybe elsewhere."""
         listed = (self.resources or {}).get(_POD, ())
         return () if self.held is None else tuple(pod for pod in listed if pod not in self.held.pods)
 
     def counted(self, wish: VolumeWish) -> VolumeCount:
         """The volumes that are there, and those that are not, by what was asked for."""
-        return count_volumes(wish, (self.resources or {}).get(_PVC, ()), self.volumes or (), self.held)
+        claims = (self.resources or {}).get(_PVC, ())
+        return count_volumes(wish, claims, self.volumes or (), self.held, self.pods_not_held)
 
 
 def ended_verdict(observation: BackupObservation | None, policy: PartialFailure, problems: Sequence[str]) -> Verdict:
@@ -97,7 +98,7 @@ def ended_verdict(observation: BackupObservation | None, policy: PartialFailure,
         )
     name = observation.name
     if observation.phase == BackupPhase.COMPLETED:
-        return _completed(observation, problems)
+        return _completed(observation, policy)
     if observation.phase == BackupPhase.FAILED_VALIDATION:
         detail = "; ".join(observation.validation_errors) or "no reason given"
         if observation.validation_errors and all(_LOCATION_MARK in why for why in observation.validation_errors):
@@ -113,7 +114,7 @@ def ended_verdict(observation: BackupObservation | None, policy: PartialFailure,
     return _failed(Reason.VELERO_BACKUP_FAILED, f"Velero Backup {name} failed: {why}")
 
 
-def _completed(observation: BackupObservation, problems: Sequence[str]) -> Verdict:
+def _completed(observation: BackupObservation, policy: PartialFailure) -> Verdict:
     name = observation.name
     if observation.failure_reason:
         return _failed(
@@ -126,10 +127,11 @@ def _completed(observation: BackupObservation, problems: Sequence[str]) -> Verdi
             f"Velero Backup {name} says Completed with {observation.errors} errors.",
         )
     if observation.hooks_failed:
-        # Whoever wrote the hook said Continue, or Velero would not say Completed: no failure, but no silence either.
-        words = "; ".join(problems[:3]) or f"see: velero backup logs {name}"
-        message = bounded(f"{observation.hooks_failed} hooks failed: {words}")
-        return Verdict(outcome=Outcome.DEGRADED, reason=Reason.HOOK_FAILED, message=message)
+        # Velero 1.18 counts each as an error. Should another one not, a failed hook is still what the policy says.
+        message = f"Velero Backup {name} says Completed though {observation.hooks_failed} of its hooks failed."
+        if policy == PartialFailure.ACCEPT:
+            return Verdict(outcome=Outcome.DEGRADED, reason=Reason.HOOK_FAILED, message=message)
+        return _failed(Reason.HOOK_FAILED, message)
     return Verdict(outcome=Outcome.PASSED, reason=Reason.VELERO_BACKUP_SUCCEEDED, message="Velero says Completed.")
 
 
@@ -143,11 +145,23 @@ def _partially_failed(observation: BackupObservation, policy: PartialFailure, pr
     return _failed(reason, message)
 
 
+def may_cost_volumes(ended: Verdict) -> bool:
+    """Whether a failure is of the kind that leaves volumes out, which should be named."""
+    return ended.outcome == Outcome.FAILED and ended.reason in (
+        Reason.VELERO_BACKUP_PARTIALLY_FAILED,
+        Reason.HOOK_FAILED,
+    )
+
+
 def volumes_verdict(ended: Verdict, observation: BackupObservation, missing: Sequence[str]) -> Verdict:
-    """The same failure, named after the volumes that it cost, where it was no hook's."""
-    if not missing or ended.reason != Reason.VELERO_BACKUP_PARTIALLY_FAILED:
+    """The same failure with the volumes that it cost: named after them, where it was no hook's."""
+    if not missing or not may_cost_volumes(ended):
         return ended
     lost = missing_message(observation.name, missing)
+    if ended.reason == Reason.HOOK_FAILED:
+        # The hook is the cause and the volumes are the damage: neither may push the other out of the message.
+        said = bounded(ended.message, max(MAX_MESSAGE - len(lost.encode()) - 1, MAX_MESSAGE // 2))
+        return _failed(Reason.HOOK_FAILED, f"{said} {lost}")
     return _failed(Reason.VOLUME_NOT_BACKED_UP, f"{lost} {ended.message}")
 
 
@@ -167,9 +181,10 @@ def contents_verdict(observation: BackupObservation, contents: BackupContents) -
             f"Velero Backup {name} holds nothing. "
             "Check labelSelector and includedResources, then create a new Operation.",
         )
-    count = contents.counted(observation.volumes)
-    if count.missing:
-        return _failed(Reason.VOLUME_NOT_BACKED_UP, missing_message(name, _unread(contents) or count.missing))
+    count = contents.counted(observation.wish)
+    missing = _unread(observation, contents) if contents.volumes is None else count.missing
+    if missing:
+        return _failed(Reason.VOLUME_NOT_BACKED_UP, missing_message(name, missing))
     return Verdict(
         outcome=Outcome.PASSED,
         reason=Reason.VELERO_BACKUP_SUCCEEDED,
@@ -177,8 +192,11 @@ def contents_verdict(observation: BackupObservation, contents: BackupContents) -
     )
 
 
-def _unread(contents: BackupContents) -> tuple[str, ...]:
-    return ("every volume (the volume infos cannot be read)",) if contents.volumes is None else ()
+def _unread(observation: BackupObservation, contents: BackupContents) -> tuple[str, ...]:
+    """A pod has volumes without a claim: of a file-system backup nobody can say which of them were to be there."""
+    is_wanted = contents.holds_volumes and observation.wish.file_system
+    is_missing = is_wanted or contents.counted(observation.wish).missing
+    return ("every volume (the volume infos cannot be read)",) if is_missing else ()
 
 
 def _checked(contents: BackupContents, count: VolumeCount) -> str:

@@ -18,6 +18,8 @@ _ADVICE = (
     f"(label the claim {LEAVE_OUT}, or annotate its pod with {OPT_OUT}). Then create a new Operation."
 )
 _OPTED_OUT = "opted out due to annotation"
+_BY_POD = "podvolume: "
+_WOULD = "parameters.defaultVolumesToFsBackup would"
 _SHOWN = 3
 _MAX_CAUSE = 140
 
@@ -31,6 +33,10 @@ class VolumeWish(ApiModel):
     """`snapshotVolumes` or `snapshotMoveData` in so many words: every volume."""
     moves_data: bool = False
     """Volume data goes through data movers, whose bytes can be counted."""
+
+
+EVERYTHING = VolumeWish(file_system=True, snapshots=True, moves_data=True)
+"""What is taken for asked where nobody knows what was."""
 
 
 class VolumeResult(ApiModel):
@@ -56,10 +62,12 @@ class VolumeResult(ApiModel):
 
 
 class Mount(ApiModel):
-    """A claim as a pod in the backup uses it, both as namespace/name."""
+    """A claim as a pod in the backup uses it, or would by its template."""
 
     claim: str
+    """As namespace/name."""
     pod: str
+    """As namespace/name; of a template, where it stands."""
     opted_in: bool = False
     opted_out: bool = False
 
@@ -68,6 +76,8 @@ class HeldObjects(ApiModel):
     """What the backup's own contents say of its claims and pods, as namespace/name."""
 
     mounts: tuple[Mount, ...] = ()
+    templates: tuple[Mount, ...] = ()
+    """Of workloads that keep pods running: their pods may have been on their way out, which Velero passes over."""
     pods: frozenset[str] = frozenset()
     dataless_claims: frozenset[str] = frozenset()
     """Unbound ones, which have no volume, and a pod's own ephemeral ones, whose data ends with the pod."""
@@ -86,9 +96,16 @@ class VolumeCount(ApiModel):
 
 
 def count_volumes(
-    wish: VolumeWish, claims: Sequence[str], results: Sequence[VolumeResult], held: HeldObjects | None
+    wish: VolumeWish,
+    claims: Sequence[str],
+    results: Sequence[VolumeResult],
+    held: HeldObjects | None,
+    pods_lost: Sequence[str] = (),
 ) -> VolumeCount:
-    """Hold what was asked for against what was taken. `claims` are those of the resource list, as namespace/name."""
+    """Hold what was asked for against what was taken. `claims` are those of the resource list, as namespace/name.
+
+    A pod that Velero left out took its annotations with it: a claim that no other pod mounts may have been asked for.
+    """
     taken = {r.subject: r for r in results if r.succeeded and not r.skipped}
     other = {r.subject: r for r in results if r.subject not in taken}
     missing = [f"{r.subject} ({_failure(r)})" for r in other.values() if not r.skipped]
@@ -97,8 +114,9 @@ def count_volumes(
         result = other.get(claim)
         if claim in taken or (result is not None and not result.skipped):
             continue
-        if _is_asked_for(wish, claim, result, held):
-            missing.append(f"{claim} ({_cause(wish, claim, result, held)})")
+        lost = pods_lost if held is not None and not _mounts(held.mounts, claim) else ()
+        if _is_asked_for(wish, claim, result, held, is_mount_lost=bool(lost)):
+            missing.append(f"{claim} ({_cause(wish, claim, result, held, lost)})")
         elif held is None or claim not in held.dataless_claims:
             left_out.append(f"The data of claim {claim} is not in the backup: {_why_not_asked(wish, claim, held)}.")
     return VolumeCount(
@@ -115,17 +133,25 @@ def missing_message(backup: str, missing: Sequence[str]) -> str:
     return f"Velero Backup {backup} does not hold the data of: {'; '.join(missing[:_SHOWN])}{more}. {_ADVICE}"
 
 
-def _is_asked_for(wish: VolumeWish, claim: str, result: VolumeResult | None, held: HeldObjects | None) -> bool:
+def _is_asked_for(
+    wish: VolumeWish, claim: str, result: VolumeResult | None, held: HeldObjects | None, *, is_mount_lost: bool
+) -> bool:
     if held is None:
-        # Without the pods only Velero's own words tell an opt-out; what nobody can rule out counts.
-        return wish.snapshots or (wish.file_system and not _opted_out_by_word(result))
+        # Without the pods only Velero's own words tell who opted in or out; what nobody can rule out counts.
+        by_word = not _opted_out_by_word(result) if wish.file_system else _opted_in_by_word(result)
+        return wish.snapshots or by_word
     if claim in held.dataless_claims:
         return False
-    mounts = [m for m in held.mounts if m.claim == claim]
+    by_pods, by_templates = _mounts(held.mounts, claim), _mounts(held.templates, claim)
     if wish.file_system:
+        mounts = by_pods or by_templates
         is_opted_out = bool(mounts) and all(m.opted_out for m in mounts)
         return wish.snapshots or not is_opted_out
-    return wish.snapshots or any(m.opted_in for m in mounts)
+    return wish.snapshots or is_mount_lost or any(m.opted_in for m in (*by_pods, *by_templates))
+
+
+def _mounts(mounts: Sequence[Mount], claim: str) -> tuple[Mount, ...]:
+    return tuple(mount for mount in mounts if mount.claim == claim)
 
 
 def _opted_out_by_word(result: VolumeResult | None) -> bool:
@@ -133,32 +159,54 @@ def _opted_out_by_word(result: VolumeResult | None) -> bool:
     return result is not None and _OPTED_OUT in (result.skipped_reason or "")
 
 
+def _opted_in_by_word(result: VolumeResult | None) -> bool:
+    """Velero 1.18 gives a file-system reason other than the opt-out only for a volume that it tried to take."""
+    by_pod = _reasons(result.skipped_reason or "", by_pod=True) if result is not None else ()
+    return any(_OPTED_OUT not in reason for reason in by_pod)
+
+
 def _failure(result: VolumeResult) -> str:
     how = result.method or "Velero"
     return f"its {how} did not succeed"
 
 
-def _cause(wish: VolumeWish, claim: str, result: VolumeResult | None, held: HeldObjects | None) -> str:
+def _cause(
+    wish: VolumeWish, claim: str, result: VolumeResult | None, held: HeldObjects | None, lost: Sequence[str]
+) -> str:
     if held is not None and claim in held.host_path_claims:
         return "it is a hostPath volume, which Velero cannot read"
-    if wish.file_system and not wish.snapshots and held is not None and not any(m.claim == claim for m in held.mounts):
+    if lost and not wish.snapshots:
+        return f"it was left out with pod {lost[0]}, or no pod mounts it"
+    is_unmounted = held is not None and not _mounts(held.mounts, claim)
+    if wish.file_system and not wish.snapshots and is_unmounted:
         return "no pod in the backup mounts it, and a file-system backup reads volumes through running pods"
+    if held is not None and is_unmounted and not wish.snapshots:
+        asking = next(mount.pod for mount in _mounts(held.templates, claim) if mount.opted_in)
+        return f"the {asking} asks for it, and no pod in the backup mounts it"
     if result is None or not result.skipped_reason:
         return "Velero does not mention it"
     return f"Velero skipped it: {bounded(_reason(result.skipped_reason, wish), _MAX_CAUSE)}"
 
 
 def _why_not_asked(wish: VolumeWish, claim: str, held: HeldObjects | None) -> str:
-    out = [m.pod for m in held.mounts if m.claim == claim and m.opted_out] if held is not None else []
+    if held is None:
+        return "a pod opts it out" if wish.file_system else f"no parameter asks for it, as far as is known; {_WOULD}"
+    out = [mount for mount in _mounts(held.mounts, claim) if mount.opted_out]
     if out:
-        return f"pod {out[0]} opts it out"
+        return f"pod {out[0].pod} opts it out"
     if wish.file_system:
-        return "a pod opts it out"
-    return "no parameter and no pod asks for it; parameters.defaultVolumesToFsBackup would"
+        return f"the {_mounts(held.templates, claim)[0].pod} opts it out"
+    return f"no parameter and no pod asks for it; {_WOULD}"
 
 
 def _reason(skipped: str, wish: VolumeWish) -> str:
-    """Of `approach: reason;approach: reason;` the approach that was asked for, else whatever there is."""
+    """Of Velero's reasons the one that belongs to the way that was asked for, else whatever there is."""
+    asked = _reasons(skipped, by_pod=not wish.snapshots)
+    told = [reason for reason in asked if _OPTED_OUT not in reason] or [*asked, *_reasons(skipped), skipped]
+    return told[0].removeprefix(_BY_POD)
+
+
+def _reasons(skipped: str, by_pod: bool | None = None) -> tuple[str, ...]:
+    """Of `approach: reason;approach: reason;` all, those of the way through pods, or those of the others."""
     parts = [part.strip() for part in skipped.split(";") if part.strip()]
-    asked = [part for part in parts if part.startswith("podvolume: ") != wish.snapshots and _OPTED_OUT not in part]
-    return (asked or parts or [skipped])[0].removeprefix("podvolume: ")
+    return tuple(part for part in parts if by_pod is None or part.startswith(_BY_POD) == by_pod)

@@ -18,7 +18,8 @@ from support.world import VELERO, VeleroBackups
 from activities import artefacts
 from activities import following as followed_at
 from activities.artefacts import Artefacts, observe_download
-from activities.requests import Created, CreateRequest, FollowRequest, StepRequest
+from activities.evidence import Evidence
+from activities.requests import Created, CreateRequest, FollowRequest, StepRequest, VerifyRequest
 from activities.transfers import backup_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from local_cluster.cluster import LocalCluster
@@ -27,7 +28,14 @@ from operation_engine.domain.admission import Answer
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus
-from operation_engine.domain.velero import observe_backup, observe_restore, observe_storage_location
+from operation_engine.domain.velero import (
+    BackupObservation,
+    observe_backup,
+    observe_restore,
+    observe_storage_location,
+)
+from operation_engine.domain.verdicts import BackupContents
+from operation_engine.domain.volumes import VolumeWish
 from operation_engine.records.operations import OperationStore
 from operation_engine.runtime.kubernetes import (
     BACKUP_STORAGE_LOCATIONS,
@@ -204,11 +212,11 @@ class TestWhileNobodyWorksOnBackups:
                 backups.say, created.name, phase="InProgress", progress={"itemsBackedUp": done, "totalItems": 40}
             )
             await asyncio.sleep(0.3)
-        percent = ("{.status.progress.percent}", "99")
+        percent = ("{.status.progress.percent}", "50")
         await asyncio.to_thread(operations.await_path, ref.namespace, ref.name, *percent, 20)
         await asyncio.to_thread(backups.say, created.name, phase="Completed")
         followed = await following
-        assert followed.status.progress.percent == 99
+        assert followed.status.progress.percent == 50
         await asyncio.to_thread(backups.delete, created.name)
 
     async def test_progress_moves_with_the_bytes_of_every_mover_and_not_back(
@@ -312,6 +320,32 @@ class TestWhileNobodyWorksOnBackups:
             await asyncio.to_thread(say, "Available", "")
         async with asyncio.timeout(WITHIN_S):
             assert (await waiting).gate.answer == Answer.PASS
+
+    async def test_an_observation_of_an_engine_that_did_not_look_for_volumes_is_completed(
+        self,
+        worker: Verbs,
+        act: Acting,
+        ref: OperationRef,
+        created: Created,
+        backups: VeleroBackups,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Its run goes on after an upgrade; where the Backup is gone, everything counts as asked for."""
+        looked_at: list[BackupObservation] = []
+
+        async def contents(self: Evidence, observation: BackupObservation, within_s: float) -> BackupContents:
+            looked_at.append(observation)
+            await asyncio.sleep(0)  # as reading does, so that there is a heartbeat
+            return BackupContents()
+
+        monkeypatch.setattr(Evidence, "contents", contents)
+        old = observe_backup(backups.get(created.name)).model_copy(update={"volumes": None})
+        request = VerifyRequest(ref=ref, report=reports.created(created.status), observation=old)
+        await act(worker.velero.verify_backup, request)
+        await asyncio.to_thread(backups.delete, created.name)
+        await act(worker.velero.verify_backup, request)
+        assert [observation.volumes for observation in looked_at] == [VolumeWish(), None]
+        assert act.heartbeats
 
     async def test_a_velero_that_does_not_answer_is_unavailable_and_not_a_verdict(
         self, worker: Verbs, created: Created, monkeypatch: pytest.MonkeyPatch

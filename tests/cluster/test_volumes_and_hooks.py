@@ -35,6 +35,10 @@ class Case:
     annotations: dict[str, str] = field(default_factory=dict)
     pod: dict[str, Any] | None = field(default_factory=dict)
     """More of the pod's spec; None = no pod mounts the claim."""
+    template: dict[str, str] | None = None
+    """Annotations of a Deployment's pods, of which none runs."""
+    label: dict[str, str] = field(default_factory=dict)
+    """Of the claim."""
     source: str = "local"
     upload: str = "Completed"
     policy: dict[str, Any] = field(default_factory=dict)
@@ -76,6 +80,22 @@ CASES: dict[str, Case] = {
         {},
         HOOK | FAIL,
         policy={"partialFailure": "Accept"},
+        label={"velero.io/exclude-from-backup": "true"},
+    ),
+    "opted-in-hook-accepted": Case(
+        "VolumeNotBackedUp",
+        "data (it was left out with pod ",
+        {},
+        HOOK | FAIL | {OPT_IN: "files"},
+        policy={"partialFailure": "Accept"},
+    ),
+    "opted-in-hook": Case("HookFailed", "data (it was left out with pod ", {}, HOOK | FAIL | {OPT_IN: "files"}),
+    "opted-in-template": Case(
+        "VolumeNotBackedUp",
+        "/app asks for it, and no pod in the backup mounts it",
+        {},
+        pod=None,
+        template={OPT_IN: "files"},
     ),
 }
 
@@ -112,11 +132,24 @@ def slow_upload(movers: DataMovers, operations: Operations, namespace: str) -> C
     return go
 
 
+def idle_deployment(namespace: str, annotations: dict[str, str]) -> dict[str, Any]:
+    """Its pods would mount the claim; it is scaled to nothing."""
+    pod = pod_with_claim(namespace, "app", "data", annotations)
+    template = {"metadata": {"labels": {"app": "app"}, "annotations": annotations}, "spec": pod["spec"]}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": "app"}}, "template": template}
+    metadata = {"name": "app", "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
 def install(kubectl: Kubectl, namespaces: dict[str, str]) -> None:
     """Every application, its claim bound and its pod running, where it can."""
     manifests: list[dict[str, Any]] = []
     for name, case in CASES.items():
-        manifests += claim_and_volume(namespaces[name], "data", case.source)
+        volume, claim = claim_and_volume(namespaces[name], "data", case.source)
+        claim["metadata"]["labels"] |= case.label
+        manifests += [volume, claim]
+        if case.template is not None:
+            manifests.append(idle_deployment(namespaces[name], case.template))
         if case.pod is not None:
             manifests.append(pod_with_claim(namespaces[name], "main-0", "data", case.annotations, **case.pod))
     kubectl.apply(*manifests)
@@ -213,5 +246,6 @@ def test_velero_says_of_each_what_this_was_written_for(story: Story, backups: Ve
         return str(found["status"]["phase"])
 
     skipped = ["not-running", "opted-in-not-running", "unmounted", "host-path", "no-snapshotter", "opted-out-snapshot"]
+    skipped.append("opted-in-template")
     assert {name: phase(name) for name in skipped} == dict.fromkeys(skipped, "Completed")
     assert phase("hook-continue") == "PartiallyFailed"

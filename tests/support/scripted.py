@@ -212,7 +212,7 @@ class ScriptedVelero:
 
     @activity.defn
     async def explain_volumes(self, observation: BackupObservation) -> tuple[str, ...]:
-        return self._script.contents.counted(observation.volumes).missing
+        return self._script.contents.counted(observation.wish).missing
 
     @activity.defn
     async def verify_backup(self, request: VerifyRequest) -> Verified:

@@ -6,16 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from activities.velero import verified
 from operation_engine.domain.artefacts import bounded_warnings, problems, resource_list
 from operation_engine.domain.resources.operation_spec import PartialFailure
+from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.velero import BackupObservation
-from operation_engine.domain.verdicts import BackupContents, Outcome, contents_verdict, ended_verdict
+from operation_engine.domain.verdicts import (
+    BackupContents,
+    Outcome,
+    Verdict,
+    contents_verdict,
+    ended_verdict,
+    volumes_verdict,
+)
 from operation_engine.domain.volumes import HeldObjects, Mount, VolumeResult, VolumeWish
 
 FAIL, ACCEPT = PartialFailure.FAIL, PartialFailure.ACCEPT
 RESTARTED = 'found a backup with status "InProgress" during the server starting, mark it as "Failed"'
 RESOURCES = {"v1/PersistentVolumeClaim": ("shop/data",), "v1/Secret": ("shop/a",)}
+PODS = {"v1/Pod": ("shop/db-0",)}
+LOST, NO_PODS = {**RESOURCES, **PODS}, HeldObjects()
 VOLUME = VolumeResult(claim="data", namespace="shop", method="PodVolumeBackup", size_bytes=9, succeeded=True)
 FS = VolumeWish(file_system=True, moves_data=True)
 NONE = VolumeWish()
@@ -34,7 +45,8 @@ ENDS: list[tuple[BackupObservation | None, PartialFailure, Outcome, Reason]] = [
     (ended("PartiallyFailed", errors=1), ACCEPT, Outcome.DEGRADED, Reason.PARTIAL_FAILURE),
     (ended("PartiallyFailed", hooks_failed=1), FAIL, Outcome.FAILED, Reason.HOOK_FAILED),
     (ended("PartiallyFailed", hooks_failed=1), ACCEPT, Outcome.DEGRADED, Reason.HOOK_FAILED),
-    (ended("Completed", hooks_failed=1), FAIL, Outcome.DEGRADED, Reason.HOOK_FAILED),
+    (ended("Completed", hooks_failed=1), FAIL, Outcome.FAILED, Reason.HOOK_FAILED),
+    (ended("Completed", hooks_failed=1), ACCEPT, Outcome.DEGRADED, Reason.HOOK_FAILED),
     (ended("FailedValidation"), ACCEPT, Outcome.FAILED, Reason.VELERO_BACKUP_VALIDATION_FAILED),
     (
         ended("FailedValidation", validation_errors=("location default is in Unavailable status",)),
@@ -67,6 +79,7 @@ def test_the_verdict_on_each_end(
 @given(st.text(max_size=20), st.sampled_from(PartialFailure))
 def test_nothing_but_completed_ever_passes(phase: str, policy: PartialFailure) -> None:
     outcome = ended_verdict(ended(phase), policy, ()).outcome
+    assert ended_verdict(ended(phase, hooks_failed=1), policy, ()).outcome != Outcome.PASSED
     assert (outcome == Outcome.PASSED) == (phase == "Completed")
 
 
@@ -101,6 +114,10 @@ HOLDINGS: list[tuple[BackupContents, VolumeWish, Reason, str]] = [
         "claims without their data, which nobody asked for: 1",
     ),
     (contents(volumes=None), FS, Reason.VOLUME_NOT_BACKED_UP, "volume infos cannot be read"),
+    (contents(resources=PODS, volumes=None), FS, Reason.VOLUME_NOT_BACKED_UP, "volume infos cannot be read"),
+    (contents(resources=PODS, volumes=()), FS, Reason.VELERO_BACKUP_SUCCEEDED, "1 items of 1 kinds"),
+    (contents(resources=PODS, volumes=None), NONE, Reason.VELERO_BACKUP_SUCCEEDED, "1 items of 1 kinds"),
+    (contents(resources=LOST, volumes=(), held=NO_PODS), NONE, Reason.VOLUME_NOT_BACKED_UP, "left out with pod"),
     (contents(volumes=()), FS, Reason.VOLUME_NOT_BACKED_UP, "shop/data (Velero does not mention it)"),
     (contents(volumes=changed(skipped=True, skipped_reason="x")), FS, Reason.VOLUME_NOT_BACKED_UP, "skipped it: x"),
     (contents(volumes=changed()), FS, Reason.VOLUME_NOT_BACKED_UP, "its PodVolumeBackup did not succeed"),
@@ -139,6 +156,26 @@ def test_errors_come_before_warnings_and_say_where() -> None:
         "errors": {"cluster": ["c"], "namespaces": {"shop": ["pod web: hook failed"]}, "velero": None},
     }
     assert problems(results) == ("c", "shop: pod web: hook failed", "warning: w")
+
+
+@pytest.mark.parametrize("reason", [Reason.HOOK_FAILED, Reason.VELERO_BACKUP_PARTIALLY_FAILED])
+def test_a_failure_names_the_volumes_it_cost_however_much_a_hook_printed(reason: Reason) -> None:
+    failed = Verdict(outcome=Outcome.FAILED, reason=reason, message="FATAL: no such role " + "x" * 1000)
+    said = volumes_verdict(failed, ended("PartiallyFailed"), ("shop/data (its PodVolumeBackup did not succeed)",))
+    assert said.reason == (Reason.HOOK_FAILED if reason == Reason.HOOK_FAILED else Reason.VOLUME_NOT_BACKED_UP)
+    assert "shop/data (its PodVolumeBackup" in said.message
+    assert "Then create a new Operation." in said.message
+    assert "FATAL: no such role" in said.message
+    assert len(said.message.encode()) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("hooks_failed", "why"), [(0, "not in the backup."), (1, "not in the backup: its hook failed.")]
+)
+def test_a_hook_is_blamed_for_a_pod_that_was_left_out_only_where_one_failed(hooks_failed: int, why: str) -> None:
+    holds = contents(resources=LOST, volumes=(), held=NO_PODS)
+    found = verified(OperationStatus(), ended("PartiallyFailed", hooks_failed=hooks_failed), holds)
+    assert f"Pod shop/db-0 is listed and {why}" in found.problems
 
 
 @given(st.lists(st.text(max_size=2000), max_size=60))

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from operation_engine.domain.artefacts import held_objects, is_held_kind, volumes
+from operation_engine.domain.artefacts import volumes
 from operation_engine.domain.lifecycle import MAX_MESSAGE
-from operation_engine.domain.velero import observe_backup
+from operation_engine.domain.velero import BackupObservation, observe_backup
 from operation_engine.domain.verdicts import BackupContents
 from operation_engine.domain.volumes import (
+    EVERYTHING,
     HeldObjects,
     Mount,
     VolumeResult,
@@ -45,6 +46,9 @@ def held(*mounts: dict[str, bool], **parts: Any) -> HeldObjects:
 MOUNTED = held({})
 IN, OUT = {"opted_in": True}, {"opted_out": True}
 
+TEMPLATE = Mount(claim=CLAIM, pod="pod template of Deployment shop/db")
+TEMPLATE_IN, TEMPLATE_OUT = TEMPLATE.model_copy(update=IN), TEMPLATE.model_copy(update=OUT)
+
 MISSING: dict[str, tuple[VolumeWish, VolumeResult | None, HeldObjects | None, str]] = {
     "a pod that does not run": (FS, SKIPPED, MOUNTED, "Velero skipped it: pod is not running"),
     "not mentioned at all": (FS, None, MOUNTED, "Velero does not mention it"),
@@ -76,6 +80,20 @@ MISSING: dict[str, tuple[VolumeWish, VolumeResult | None, HeldObjects | None, st
     "nobody asked, Velero tried and failed": (NONE, FAILED, MOUNTED, "its PodVolumeBackup did not succeed"),
     "contents too large to look into": (FS, SKIPPED, None, "pod is not running"),
     "too large, and nothing said": (SNAPSHOTS, None, None, "Velero does not mention it"),
+    "too large, and Velero tried for an annotation": (NONE, SKIPPED, None, "Velero skipped it: pod is not running"),
+    "its pods were on their way out, and their template asks": (
+        NONE,
+        UNMOUNTED,
+        held(templates=(TEMPLATE_IN,)),
+        "the pod template of Deployment shop/db asks for it, and no pod in the backup mounts it",
+    ),
+    "a template asks for what a pod does not": (NONE, UNMOUNTED, held({}, templates=(TEMPLATE_IN,)), "skipped it"),
+    "a template opts out what a running pod does not": (
+        FS,
+        SKIPPED,
+        held({}, templates=(TEMPLATE_OUT,)),
+        "pod is not running",
+    ),
 }
 
 
@@ -100,6 +118,30 @@ LEFT_OUT: dict[str, tuple[VolumeWish, VolumeResult | None, HeldObjects | None, s
         "parameters.defaultVolumesToFsBackup would",
     ),
     "nobody asked": (NONE, UNMOUNTED, MOUNTED, "parameters.defaultVolumesToFsBackup would"),
+    "opted out by the template of pods on their way out": (
+        FS,
+        UNMOUNTED,
+        held(templates=(TEMPLATE_OUT,)),
+        "the pod template of Deployment shop/db opts it out",
+    ),
+    "opted out by its pod, whatever the template says": (
+        FS,
+        OPTED_OUT,
+        held(OUT, templates=(TEMPLATE,)),
+        "pod shop/db-0 opts it out",
+    ),
+    "its pods were on their way out, and their template does not ask": (
+        NONE,
+        UNMOUNTED,
+        held(templates=(TEMPLATE,)),
+        "no parameter and no pod asks for it",
+    ),
+    "too large, and Velero takes what nobody opted in for opted out": (
+        NONE,
+        OPTED_OUT,
+        None,
+        "no parameter asks for it, as far as is known",
+    ),
     "nobody asked and nothing said": (NONE, None, None, "parameters.defaultVolumesToFsBackup would"),
     "opted out where only opting in counts": (NONE, UNMOUNTED, held(OUT), "pod shop/db-0 opts it out"),
 }
@@ -113,6 +155,21 @@ def test_data_that_nobody_asked_for_is_told_and_fails_nothing(case: str) -> None
     (left_out,) = count.left_out
     assert CLAIM in left_out
     assert why in left_out
+
+
+@pytest.mark.parametrize("result", [None, UNMOUNTED])
+def test_a_claim_that_may_have_been_asked_for_by_a_pod_that_was_left_out_is_missing(
+    result: VolumeResult | None,
+) -> None:
+    """Velero leaves out the pod whose hook failed, and its annotations with it."""
+    results = (result,) if result else ()
+    (missing,) = count_volumes(NONE, (CLAIM,), results, held(), ("shop/db-0",)).missing
+    assert missing == f"{CLAIM} (it was left out with pod shop/db-0, or no pod mounts it)"
+    mounted = count_volumes(NONE, (CLAIM,), results, MOUNTED, ("shop/db-1",))
+    assert (mounted.missing, len(mounted.left_out)) == ((), 1)
+    assert count_volumes(NONE, (CLAIM,), (TAKEN,), held(), ("shop/db-0",)).missing == ()
+    unbound = held(dataless_claims=frozenset({CLAIM}))
+    assert count_volumes(NONE, (CLAIM,), results, unbound, ("shop/db-0",)).missing == ()
 
 
 @pytest.mark.parametrize("wish", [FS, SNAPSHOTS, NONE])
@@ -150,13 +207,20 @@ def test_the_message_names_the_first_and_says_what_to_do_however_long_velero_s_w
 
 def test_what_a_backup_asks_for_is_what_velero_made_of_it() -> None:
     def wish(**spec: bool) -> VolumeWish:
-        return observe_backup({"metadata": {"name": "b", "uid": "u"}, "spec": spec}).volumes
+        return observe_backup({"metadata": {"name": "b", "uid": "u"}, "spec": spec}).wish
 
     assert wish() == NONE
     assert wish(snapshotVolumes=False, snapshotMoveData=False, defaultVolumesToFsBackup=False) == NONE
     assert wish(defaultVolumesToFsBackup=True) == FS
     assert wish(snapshotVolumes=True) == SNAPSHOTS
     assert wish(snapshotMoveData=True) == VolumeWish(snapshots=True, moves_data=True)
+
+
+def test_where_an_older_engine_did_not_look_everything_counts_as_asked_for() -> None:
+    """Its observations stand in the histories of runs that go on after an upgrade."""
+    old = BackupObservation.model_validate({"name": "b", "uid": "u", "phase": "Completed"})
+    assert (old.wish, old.moves_data) == (EVERYTHING, False)
+    assert count_volumes(old.wish, (CLAIM,), (), MOUNTED).missing
 
 
 INFOS: list[tuple[dict[str, Any], VolumeResult]] = [
@@ -234,56 +298,6 @@ def test_volume_infos_are_read_as_velero_writes_them(info: dict[str, Any], resul
 
 def test_no_volume_infos_are_no_volumes() -> None:
     assert volumes(None) == ()
-
-
-def pod(*volume_list: dict[str, Any], **annotations: str) -> dict[str, Any]:
-    named = {f"backup.velero.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
-    metadata = {"name": "db-0", "namespace": "shop", "annotations": named}
-    return {"kind": "Pod", "metadata": metadata, "spec": {"volumes": list(volume_list)}}
-
-
-DATA = {"name": "files", "persistentVolumeClaim": {"claimName": "data"}}
-
-
-def test_a_pod_says_which_claims_it_mounts_and_what_it_thinks_of_them() -> None:
-    plain = held_objects([pod(DATA, {"name": "tmp", "emptyDir": {}})])
-    assert plain.mounts == (Mount(claim="shop/data", pod="shop/db-0"),)
-    assert plain.pods == {"shop/db-0"}
-    assert held_objects([pod(DATA, backup_volumes="tmp,files")]).mounts[0].opted_in
-    assert held_objects([pod(DATA, backup_volumes_excludes="tmp,files")]).mounts[0].opted_out
-    assert not held_objects([pod(DATA, backup_volumes_excludes="files2")]).mounts[0].opted_out
-
-
-def test_claims_and_volumes_say_what_cannot_be_taken() -> None:
-    def claim(name: str, volume: str | None, owner: str | None = None) -> dict[str, Any]:
-        metadata: dict[str, Any] = {"name": name, "namespace": "shop"}
-        if owner:
-            metadata["ownerReferences"] = [{"kind": owner}]
-        return {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {"volumeName": volume}}
-
-    host = {"hostPath": {"path": "/x"}, "claimRef": {"namespace": "shop", "name": "data"}}
-    local = {"local": {"path": "/x"}, "claimRef": {"namespace": "shop", "name": "other"}}
-    found = held_objects(
-        [
-            claim("data", "pv-1"),
-            claim("unbound", None),
-            claim("scratch", "pv-2", "Pod"),
-            claim("set", "pv-3", "StatefulSet"),
-            {"kind": "PersistentVolume", "metadata": {"name": "pv-1"}, "spec": host},
-            {"kind": "PersistentVolume", "metadata": {"name": "pv-4"}, "spec": local},
-        ]
-    )
-    assert found.dataless_claims == {"shop/unbound", "shop/scratch"}
-    assert found.host_path_claims == {"shop/data"}
-
-
-def test_of_the_archive_only_one_copy_of_what_counts_is_read() -> None:
-    assert is_held_kind("resources/pods/namespaces/shop/db-0.json")
-    assert is_held_kind("resources/persistentvolumes/cluster/pv-1.json")
-    assert not is_held_kind("resources/pods/v1-preferredversion/namespaces/shop/db-0.json")
-    assert not is_held_kind("resources/secrets/namespaces/shop/keys.json")
-    assert not is_held_kind("metadata/version")
-    assert not is_held_kind("resources/pods/namespaces")
 
 
 def test_a_pod_that_is_listed_and_not_there_is_told() -> None:
