@@ -4,6 +4,7 @@ Called by RestoreWorkflow before another attempt.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -14,7 +15,7 @@ from activities.artefacts import Artefacts, DownloadRefused
 from activities.operations import own_run
 from activities.requests import HEARTBEAT_EVERY, CleanedUp, LeftoversRequest
 from activities.velero import VeleroWatches
-from operation_engine.domain import leftovers, restored
+from operation_engine.domain import identity, leftovers, restored
 from operation_engine.domain.identity import label_value
 from operation_engine.domain.leftovers import Leftover
 from operation_engine.domain.resources.operation_status import OperationStatus
@@ -31,6 +32,7 @@ from operation_engine.runtime.kubernetes import (
 )
 
 LOOK_EVERY_S = 1.0
+LATE_CREATE_S = 45.0
 _RESTORE_LABEL = "velero.io/restore-name"
 
 
@@ -50,8 +52,11 @@ class LeftoverActivities:
         A Restore that runs cannot be called off, and another one would wait behind it.
         """
         status = await self._store.write(request.ref, own_run(), request.report)
+        await self._settle(request.unsettled)
         for name in request.names:
             while (found := await self._look(name)) is not None and not found.terminal:
+                if found.labels.get(identity.OPERATION_LABEL) != request.ref.uid:
+                    break
                 if found.queued and await self._withdrawn(found):
                     break
                 activity.heartbeat(f"{name} is {found.phase or 'New'}")
@@ -84,10 +89,22 @@ class LeftoverActivities:
         except NotFound:
             return None
 
+    async def _settle(self, names: Sequence[str]) -> None:
+        """A creation that was under way when its worker was lost may arrive as long as one call lasts."""
+        until = time.monotonic() + LATE_CREATE_S
+        for name in names:
+            while await self._look(name) is None and time.monotonic() < until:
+                activity.heartbeat(f"whether {name} is still created")
+                await self._watches.restores.changed((self._namespace, name), HEARTBEAT_EVERY.total_seconds())
+
     async def _withdrawn(self, found: RestoreObservation) -> bool:
         """Delete it; whether it is gone. Velero may begin it in this moment: then it is awaited like any that runs."""
         with suppress(NotFound, Conflict):
-            await self._api.delete(RESTORES, found.name, self._namespace, uid=found.uid)
+            # Velero's first write moves the version: what it has begun since is not deleted under it.
+            now = await self._api.get(RESTORES, found.name, self._namespace)
+            version = now["metadata"]["resourceVersion"]
+            if observe_restore(now).queued:
+                await self._api.delete(RESTORES, found.name, self._namespace, uid=found.uid, resource_version=version)
         try:
             await self._api.get(RESTORES, found.name, self._namespace)
         except NotFound:
@@ -97,7 +114,7 @@ class LeftoverActivities:
     async def _created(self, name: str, request: LeftoversRequest) -> Mapping[str, frozenset[str]] | None:
         """Names by kind; None where the Restore's list cannot be read."""
         if await self._look(name) is None:
-            return {}
+            return None
         backup = observe_backup(await self._api.get(BACKUPS, request.backup_name, self._namespace))
         location = self._watches.locations.index.get((self._namespace, backup.storage_location or ""))
         try:

@@ -134,6 +134,9 @@ class VerifyRestoreRequest(StepRequest):
 
     observation: RestoreObservation
     backup_name: str
+    source: str
+    earlier: tuple[str, ...] = ()
+    """The Restores of the attempts before: what they brought back counts, too."""
 
 
 class RestoreVerified(ApiModel):
@@ -165,6 +168,8 @@ class LeftoversRequest(StepRequest):
     names: tuple[str, ...]
     destination: str
     backup_name: str
+    unsettled: tuple[str, ...] = ()
+    """Those that a worker which was killed, or reset, may only now be creating."""
 
 
 class CleanedUp(ApiModel):

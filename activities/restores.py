@@ -4,7 +4,7 @@ Called by RestoreWorkflow. Waits are fed by the worker's shared watches.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +36,7 @@ from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restore_verdicts import RestoredContents, restore_warnings, restored_verdict
+from operation_engine.domain.restored import ClaimData, RestoredItem
 from operation_engine.domain.velero import (
     BackupObservation,
     BackupPhase,
@@ -55,6 +56,7 @@ from operation_engine.runtime.kubernetes import (
     Manifest,
     NotFound,
     Refused,
+    Unavailable,
 )
 from operation_engine.runtime.watching import ANY
 
@@ -139,21 +141,25 @@ class RestoreActivities:
         try:
             contents = await self._contents(request)
         except DownloadRefused as error:
-            verdict = Verdict(outcome=Outcome.FAILED, reason=Reason.VERIFICATION_FAILED, message=f"{error}.")
-            return RestoreVerified(status=status, verdict=verdict)
+            return _unverified(status, Reason.VERIFICATION_FAILED, f"{error}.")
+        except NotFound:
+            gone = f"Velero Backup {request.backup_name} is gone, so nobody can say what came back."
+            return _unverified(status, Reason.BACKUP_NOT_FOUND, gone)
         verify = (await self._store.current(request.ref)).spec.parameters.verify
         items = contents.items or ()
         return RestoreVerified(
             status=status,
             verdict=restored_verdict(request.observation, contents, verify.min_items if verify else None),
-            item_count=restored.restored_count(items),
+            item_count=contents.count,
             workloads=restored.workloads(items),
             claims=restored.claims(items),
             warnings=parsed.bounded_warnings(restore_warnings(contents)),
         )
 
     async def _found(self, operation: Operation, status: OperationStatus) -> FoundBackup:
-        namespaces, name = restores.namespaces_of(operation), operation.spec.parameters.backup_name or ""
+        namespaces, pinned = restores.namespaces_of(operation), status.outputs.backup_name if status.outputs else None
+        # A later attempt restores what the first one did, whatever was backed up meanwhile.
+        name = pinned or operation.spec.parameters.backup_name or ""
         policy = operation.spec.policy.partial_failure or PartialFailure.FAIL
         manifest = await self._look_up(name, namespaces.source, policy)
         if manifest is None:
@@ -217,16 +223,39 @@ class RestoreActivities:
     async def _contents(self, request: VerifyRestoreRequest) -> RestoredContents:
         observation, location = request.observation, await self._location_of(request.backup_name)
         has_problems = observation.errors or observation.warnings
-        listed, backed_up, results = await asyncio.gather(
+        listed, backed_up, results, *before = await asyncio.gather(
             self._artefacts.read_json("RestoreResourceList", observation.name, location),
             self._artefacts.read_json("BackupResourceList", request.backup_name, location),
             self._artefacts.read_json("RestoreResults", observation.name, location) if has_problems else _nothing(),
+            *(self._brought(name, location) for name in request.earlier),
         )
+        items = None if listed is None else restored.restored_items(listed)
         return RestoredContents(
-            items=None if listed is None else restored.restored_items(listed),
+            items=items,
+            carried=frozenset().union(*before),
+            data=await self._data(request, items or (), location),
             backed_up=None if backed_up is None else parsed.resource_list(backed_up),
             problems=parsed.problems(results),
         )
+
+    async def _brought(self, name: str, location: StorageLocation | None) -> frozenset[tuple[str, str]]:
+        """What an earlier Restore brought back; nothing where that cannot be read."""
+        try:
+            listed = await self._artefacts.read_json("RestoreResourceList", name, location)
+        except (DownloadRefused, Unavailable):
+            return frozenset()
+        return restored.brought(restored.restored_items(listed))
+
+    async def _data(
+        self, request: VerifyRestoreRequest, items: Sequence[RestoredItem], location: StorageLocation | None
+    ) -> ClaimData:
+        if not any(item.kind == restored.CLAIM for item in items):
+            return ClaimData()
+        held, brought = await asyncio.gather(
+            self._artefacts.read_json("BackupVolumeInfos", request.backup_name, location),
+            self._artefacts.read_json("RestoreVolumeInfo", request.observation.name, location),
+        )
+        return restored.claim_data(items, request.source, parsed.volumes(held), brought)
 
     async def _location_of(self, backup_name: str) -> StorageLocation | None:
         return await self._location(observe_backup(await self._api.get(BACKUPS, backup_name, self._namespace)))
@@ -236,6 +265,10 @@ class RestoreActivities:
             async with asyncio.timeout(SYNC_WITHIN_S):
                 await self._watches.locations.synced.wait()
         return self._watches.locations.index.get((self._namespace, backup.storage_location or ""))
+
+
+def _unverified(status: OperationStatus, reason: Reason, message: str) -> RestoreVerified:
+    return RestoreVerified(status=status, verdict=Verdict(outcome=Outcome.FAILED, reason=reason, message=message))
 
 
 def _nothing() -> Awaitable[None]:

@@ -11,14 +11,14 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import FailureError
 
 from workflows.attempts import Again, attempt_to_the_end
 from workflows.checks import Checks
 from workflows.decisions import Decidable
 from workflows.following import RESTORE, follow
 from workflows.gates import Gate, passed
-from workflows.run import OperationRun, Stop, TimedOut, to_the_end
+from workflows.run import STATUS_WITHIN, OperationRun, Stop, TimedOut, to_the_end
 from workflows.safeguards import Safeguards
 
 with workflow.unsafe.imports_passed_through():
@@ -61,6 +61,9 @@ EXPLAIN_WITHIN = timedelta(minutes=2)
 """How long Velero's own words are waited for; without them a failure is told by its count of errors."""
 CLEAN_WITHIN = timedelta(minutes=10)
 """How long leftovers may take to be gone: pods end gracefully, finalizers take their time."""
+LATE_CREATE = timedelta(minutes=1)
+"""How long the creation of a worker that was lost may still be under way."""
+NONE_BEFORE = "There was no attempt before."
 KEPT = "What the attempt before created stays (cleanup: Keep): Velero skips what exists."
 FIND = Gate(
     RestoreStep.FIND,
@@ -89,7 +92,7 @@ async def _runbook(operation: OperationRun) -> OperationStatus:
     try:
         await restore.gates()
         return await attempt_to_the_end(operation, restore)
-    except (Stop, TimedOut, ApplicationError, asyncio.CancelledError) as end:
+    except (Stop, TimedOut, FailureError, asyncio.CancelledError) as end:
         await restore.safeguards.resume(str(end))
         raise
 
@@ -115,8 +118,8 @@ class _Restore:
         if cause != AttemptCause.INITIAL:
             await self.gates()
             self._say_running()
-        await self._clean_up()
-        await self.safeguards.prepare(skip_safety_backup=skip == SAFETY_BACKUP)
+        await self._drain()
+        await self.safeguards.prepare(skip_safety_backup=skip == SAFETY_BACKUP, clean_up=self._clean_up)
         created = await self._create(cause)
         ended, observation = await self._follow(created.name)
         if ended.outcome == Outcome.RETRY:
@@ -153,7 +156,12 @@ class _Restore:
         operation, self.after = self.operation, self.operation.status.attempt
         self._say_running()
         request = CreateRequest(ref=operation.ref, report=operation.report(), after=self.after, cause=cause)
-        operation.written(await operation.call(OperationActivities.begin_attempt, request, summary="Begin an attempt"))
+        # As patiently as an end is written: until the attempt has its number, nobody could be asked about it.
+        operation.written(
+            await operation.call(
+                OperationActivities.begin_attempt, request, summary="Begin an attempt", within=STATUS_WITHIN
+            )
+        )
 
     def _say_running(self) -> None:
         """Past the gates, which may have been waited for."""
@@ -162,15 +170,24 @@ class _Restore:
             f"Restoring Velero Backup {self.backup.name} into namespace {self.namespaces.destination}.",
         )
 
-    async def _clean_up(self) -> None:
-        """Nothing of the attempts before is under way, and what they left is gone where that was asked for."""
-        operation, step = self.operation, RestoreStep.CLEAN_UP
-        names = tuple(a.velero_name for a in operation.next.attempts if a.number <= self.after and a.velero_name)
+    async def _drain(self) -> None:
+        """Velero is done with every attempt before: another Restore would wait behind it, or meet it half way."""
+        operation, step = self.operation, RestoreStep.DRAIN
+        names = self._earlier()
         if not names:
-            operation.end(step, "There was no attempt before.", StepState.SKIPPED)
+            operation.end(step, NONE_BEFORE, StepState.SKIPPED)
             return
         operation.begin(step)
         operation.written(await self._about_leftovers(LeftoverActivities.drain_restores, names))
+        operation.end(step, f"Velero is done with {', '.join(names)}.")
+
+    async def _clean_up(self) -> None:
+        """What the attempts before created is gone where that was asked for; everything is saved by now."""
+        operation, step, names = self.operation, RestoreStep.CLEAN_UP, self._earlier()
+        if not names:
+            operation.end(step, NONE_BEFORE, StepState.SKIPPED)
+            return
+        operation.begin(step)
         if not operation.facts.deletes_leftovers:
             operation.end(step, KEPT)
             return
@@ -178,16 +195,23 @@ class _Restore:
         operation.written(cleaned.status)
         operation.end(step, cleaned.message)
 
+    def _earlier(self) -> tuple[str, ...]:
+        """The Velero Restores of the attempts before, by the names that they were to have."""
+        found = self.operation.next.attempts
+        return tuple(a.velero_name for a in found if a.number <= self.after and a.velero_name)
+
     async def _about_leftovers(self, verb: Callable[..., Any], names: tuple[str, ...]) -> Any:
         operation, is_drain = self.operation, verb is LeftoverActivities.drain_restores
+        unsettled = {a.velero_name for a in operation.next.attempts if a.outcome is None}
         request = LeftoversRequest(
             ref=operation.ref,
             report=operation.report(),
             names=names,
             destination=self.namespaces.destination,
             backup_name=self.backup.name,
+            unsettled=tuple(name for name in names if name in unsettled),
         )
-        within = operation.clocks.wait_timeout if is_drain else CLEAN_WITHIN
+        within = operation.clocks.wait_timeout + LATE_CREATE if is_drain else CLEAN_WITHIN
         summary = "Wait for the Restores before" if is_drain else "Delete what the attempt before created"
         try:
             return await operation.follow(verb, request, summary=summary, within=within)
@@ -236,7 +260,7 @@ class _Restore:
     async def _problems(self, observation: RestoreObservation) -> tuple[str, ...]:
         """Velero's own words, where they can be had: a verdict does not hang on them."""
         summary = "Read Velero's errors"
-        with suppress(TimedOut):
+        with suppress(TimedOut, Stop):
             found: tuple[str, ...] = await self.operation.call(
                 RestoreActivities.explain_restore, observation, summary=summary, within=EXPLAIN_WITHIN
             )
@@ -295,7 +319,12 @@ class _Restore:
     async def _read(self, observation: RestoreObservation) -> RestoreVerified:
         operation = self.operation
         request = VerifyRestoreRequest(
-            ref=operation.ref, report=operation.report(), observation=observation, backup_name=self.backup.name
+            ref=operation.ref,
+            report=operation.report(),
+            observation=observation,
+            backup_name=self.backup.name,
+            source=self.namespaces.source,
+            earlier=self._earlier(),
         )
         try:
             verified: RestoreVerified = await operation.call(

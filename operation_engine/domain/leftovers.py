@@ -55,5 +55,8 @@ def told(deleted: Sequence[object], kept_kinds: Sequence[str], unreadable: Seque
     if kept_kinds:
         parts.append(f"Left, for the engine has no right to delete these kinds: {', '.join(kept_kinds[:MAX_TOLD])}.")
     if unreadable:
-        parts.append(f"Nothing deleted of Velero Restore {', '.join(unreadable)}: its resource list cannot be read.")
+        parts.append(
+            f"Nothing deleted of Velero Restore {', '.join(unreadable)}: its resource list cannot be read "
+            "(it may be gone, or was never made)."
+        )
     return " ".join(parts) or "The attempt before created nothing that is still there."

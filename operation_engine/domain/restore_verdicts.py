@@ -10,7 +10,7 @@ from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.domain.restored import RestoredItem
+from operation_engine.domain.restored import ClaimData, RestoredItem
 from operation_engine.domain.velero import BackupPhase, RestoreObservation
 from operation_engine.domain.verdicts import Outcome, Verdict
 
@@ -30,6 +30,13 @@ class RestoredContents(ApiModel):
     backed_up: Mapping[str, tuple[str, ...]] | None = None
     """Names by `group/version/Kind` in the backup; None = its list cannot be read."""
     problems: tuple[str, ...] = ()
+    carried: frozenset[tuple[str, str]] = frozenset()
+    """What the attempts before brought back, by kind and name."""
+    data: ClaimData = ClaimData()
+
+    @property
+    def count(self) -> int:
+        return restored.restored_count(self.items or (), self.carried)
 
 
 def restore_ended_verdict(
@@ -89,7 +96,14 @@ def restored_verdict(observation: RestoreObservation, contents: RestoredContents
             f"The resource list of Velero Restore {name} cannot be read from the storage location, "
             "so nobody can say what was restored.",
         )
-    count = restored.restored_count(items)
+    count = contents.count
+    if contents.data.lost:
+        return _failed(
+            Reason.VERIFICATION_FAILED,
+            f"Velero Restore {name} created PersistentVolumeClaim {', '.join(contents.data.lost[:5])} without the data "
+            "that the backup holds: only pods that the same restore creates are filled. Delete the claims, restore "
+            "their pods with them, then retry.",
+        )
     if count == 0:
         return _failed(Reason.NOTHING_RESTORED, f"Velero Restore {name} brought nothing back. {_why_nothing(items)}")
     if min_items is not None and count < min_items:
@@ -101,7 +115,7 @@ def restored_verdict(observation: RestoreObservation, contents: RestoredContents
     return Verdict(
         outcome=Outcome.PASSED,
         reason=Reason.VELERO_RESTORE_COMPLETED,
-        message=bounded(_checked(items, contents.backed_up), WORDS),
+        message=bounded(_checked(items, contents), WORDS),
     )
 
 
@@ -114,13 +128,20 @@ def _why_nothing(items: Sequence[RestoredItem]) -> str:
     )
 
 
-def _checked(items: Sequence[RestoredItem], backed_up: Mapping[str, Sequence[str]] | None) -> str:
+def _checked(items: Sequence[RestoredItem], contents: RestoredContents) -> str:
+    backed_up = contents.backed_up
     total = f" of the {sum(map(len, backed_up.values()))} in the backup" if backed_up is not None else ""
-    parts = [f"{restored.restored_count(items)} objects{total} came back: {restored.told(items)}."]
+    parts = [f"{contents.count} objects{total} came back: {restored.told(items)}."]
     kept = restored.kept_claims(items)
     if kept:
         parts.append(f"NOT restored: PersistentVolumeClaim {', '.join(kept)} (what exists keeps its data).")
+    if contents.data.empty:
+        parts.append(f"EMPTY, for the backup holds no data of it: PersistentVolumeClaim {_few(contents.data.empty)}.")
     return " ".join(parts)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def restore_warnings(contents: RestoredContents) -> tuple[str, ...]:
@@ -132,7 +153,8 @@ def restore_warnings(contents: RestoredContents) -> tuple[str, ...]:
     )
     unmentioned = restored.missing(contents.backed_up or {}, items)
     left = (f"in the backup, and not in the restore's list: {', '.join(unmentioned)}",) if unmentioned else ()
-    return (*kept, *contents.problems, *left)
+    empty = tuple(f"PersistentVolumeClaim {name} is empty: the backup holds no data" for name in contents.data.empty)
+    return (*kept, *empty, *contents.problems, *left)
 
 
 def _failed(reason: Reason, message: str) -> Verdict:

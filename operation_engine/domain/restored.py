@@ -11,9 +11,18 @@ from enum import StrEnum
 from typing import Any
 
 from operation_engine.domain.resources.common import ApiModel
+from operation_engine.domain.volumes import VolumeResult
 
 NAMESPACE, CLAIM, VOLUME = "v1/Namespace", "v1/PersistentVolumeClaim", "v1/PersistentVolume"
 WORKLOADS = ("apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet")
+DERIVED = (
+    "v1/Pod",
+    "v1/Endpoints",
+    "discovery.k8s.io/v1/EndpointSlice",
+    "apps/v1/ReplicaSet",
+    "apps/v1/ControllerRevision",
+)
+"""What controllers make for a workload or a Service."""
 _ENTRY = re.compile(r"(?P<name>.+)\((?P<action>[a-z]+)\)")
 _NEVER_RESTORED = ("v1/Event", "events.k8s.io/v1/Event", "v1/Node")
 
@@ -60,9 +69,24 @@ def _items(content: Mapping[str, Any]) -> Iterator[RestoredItem]:
             yield RestoredItem(kind=kind, namespace=namespace or None, name=name, action=Action(match["action"]))
 
 
-def restored_count(items: Sequence[RestoredItem]) -> int:
-    """Objects that came back. The Namespace and volumes are what they stand in, not what was asked for."""
-    return sum(item.counts for item in items if item.kind not in (NAMESPACE, VOLUME))
+def restored_count(items: Sequence[RestoredItem], carried: frozenset[tuple[str, str]] = frozenset()) -> int:
+    """Objects that came back, with those that attempts before this one had brought (`carried`, by kind and name).
+
+    The Namespace and volumes are what they stand in, not what was asked for. Pods and the like are made anew beside
+    a workload that runs: where the list has workloads, they say nothing.
+    """
+    return sum(item.counts or (item.kind, item.name) in carried for item in _telling(items))
+
+
+def brought(items: Sequence[RestoredItem]) -> frozenset[tuple[str, str]]:
+    """What an attempt brought back, for the count of a later one; not claims: what is in them may not be the data."""
+    return frozenset((item.kind, item.name) for item in _telling(items) if item.counts and item.kind != CLAIM)
+
+
+def _telling(items: Sequence[RestoredItem]) -> list[RestoredItem]:
+    has_workloads = any(item.kind in WORKLOADS for item in items)
+    silent = {NAMESPACE, VOLUME, *(DERIVED if has_workloads else ())}
+    return [item for item in items if item.kind not in silent]
 
 
 def kept_claims(items: Sequence[RestoredItem]) -> tuple[str, ...]:
@@ -90,14 +114,45 @@ def missing(backed_up: Mapping[str, Sequence[str]], items: Sequence[RestoredItem
 
 
 def workloads(items: Sequence[RestoredItem]) -> tuple[str, ...]:
-    """`Kind/name` of what has to roll out: all of it that is there, whether the restore made it or found it."""
-    return tuple(
-        f"{item.kind.rpartition('/')[2]}/{item.name}"
-        for item in items
-        if item.kind in WORKLOADS and item.action != Action.FAILED
-    )
+    """`Kind/name` of what has to roll out, whether the restore made it or found it, the same or another."""
+    return tuple(f"{item.kind.rpartition('/')[2]}/{item.name}" for item in items if item.kind in WORKLOADS)
 
 
 def claims(items: Sequence[RestoredItem]) -> tuple[str, ...]:
     """Names of the claims that have to be bound."""
-    return tuple(item.name for item in items if item.kind == CLAIM and item.action != Action.FAILED)
+    return tuple(item.name for item in items if item.kind == CLAIM)
+
+
+class ClaimData(ApiModel):
+    """What became of the data of the claims that a restore created."""
+
+    lost: tuple[str, ...] = ()
+    """The backup holds data of them, and the restore did not bring it."""
+    empty: tuple[str, ...] = ()
+    """The backup holds no data of them: what was created is empty."""
+
+
+def claim_data(
+    items: Sequence[RestoredItem], source: str, backed_up: Sequence[VolumeResult], brought_back: Any
+) -> ClaimData:
+    """The backup's volumes against the restore's (`RestoreVolumeInfo`), for each claim that was created.
+
+    A native snapshot is known there by its volume alone: Velero makes the volume of it, or fails.
+    """
+    created = [item for item in items if item.kind == CLAIM and item.action == Action.CREATED]
+    held = {v.claim: v for v in backed_up if v.namespace == source and v.succeeded and not v.skipped and v.claim}
+    good = {
+        (info.get("pvcNamespace"), info.get("pvcName"))
+        for info in brought_back or ()
+        if (info.get("pvrInfo") or {}).get("phase") not in ("Failed", "Canceled")
+    }
+    return ClaimData(
+        lost=tuple(
+            claim.name
+            for claim in created
+            if claim.name in held
+            and held[claim.name].method != "NativeSnapshot"
+            and (claim.namespace, claim.name) not in good
+        ),
+        empty=tuple(claim.name for claim in created if claim.name not in held),
+    )

@@ -26,6 +26,8 @@ from operation_engine.domain.velero import (
 
 MAX_CLAIM_TEMPLATES = 8
 """Claim templates of one StatefulSet whose storage class can be mapped; Velero's rules name each by its index."""
+NEVER_MOVED = ("rolebindings.rbac.authorization.k8s.io",)
+"""Who may do what in the source has no say in another namespace: the source's users would come along."""
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
@@ -61,10 +63,16 @@ def is_label_value(text: str) -> bool:
 
 def newest_usable(manifests: Iterable[Mapping[str, Any]], policy: PartialFailure) -> Mapping[str, Any] | None:
     """The newest of the Backups that can be restored, else the newest of all, so that its fault can be told."""
-    newest_first = sorted(manifests, key=lambda m: str(m["metadata"].get("creationTimestamp", "")), reverse=True)
+    newest_first = sorted(manifests, key=_began, reverse=True)
     wanted = {BackupPhase.COMPLETED} | ({BackupPhase.PARTIALLY_FAILED} if policy == PartialFailure.ACCEPT else set())
     usable = (m for m in newest_first if m.get("status", {}).get("phase") in wanted)
     return next(usable, next(iter(newest_first), None))
+
+
+def _began(manifest: Mapping[str, Any]) -> str:
+    """When the backup was made: one that was synced from the bucket is younger as an object."""
+    started = manifest.get("status", {}).get("startTimestamp")
+    return str(started or manifest["metadata"].get("creationTimestamp", ""))
 
 
 def backup_not_found(name: str, source: str, velero_namespace: str) -> Gate:
@@ -157,7 +165,7 @@ def restore_spec(operation: Operation, backup_name: str) -> dict[str, Any]:
         "backupName": backup_name,
         "includedNamespaces": [namespaces.source],
         "namespaceMapping": {namespaces.source: namespaces.destination} if moved else None,
-        "excludedResources": sorted({*NEVER_BACKED_UP, *(p.excluded_resources or ())}),
+        "excludedResources": sorted({*NEVER_BACKED_UP, *(NEVER_MOVED if moved else ()), *(p.excluded_resources or ())}),
         "includedResources": list(p.included_resources) if p.included_resources else None,
         "labelSelector": p.label_selector.to_api() if p.label_selector else None,
         "restorePVs": p.restore_pvs,

@@ -189,11 +189,14 @@ class KubernetesApi:
         namespace: str | None = None,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: str | None = None,
     ) -> None:
         """Delete an object; with `uid` only that one and never a namesake (Conflict). `propagation`: Foreground, …"""
         options: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        options |= {"preconditions": {"uid": uid}} if uid else {}
+        wanted = {"uid": uid, "resourceVersion": resource_version}
+        preconditions = {key: value for key, value in wanted.items() if value}
+        options |= {"preconditions": preconditions} if preconditions else {}
         options |= {"propagationPolicy": propagation} if propagation else {}
         await self._call("DELETE", resource.path(namespace, name), options)
 

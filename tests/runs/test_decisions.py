@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.guards import Guards
 from support.runs import Ended, Stage, backup, check_promises, restore_parts
 from support.scripted import EMPTY, HAPPY, Script, always, phases, seen, unavailable
 from support.scripted_restores import HAPPY_RESTORE, NOTHING_CAME, observed, restore_script
@@ -348,3 +349,27 @@ async def test_a_succeeded_restore_is_never_reopened_by_a_reset(play: Stage, aft
     assert caught.value.cause.type == "Fenced"
     assert play.api.statuses[done.ref.uid][-1] == done.status
     assert len(script.created) == 1
+
+
+async def test_what_failed_attempts_created_is_deleted_only_after_everything_is_saved(play: Stage) -> None:
+    script = restore_script(attempts=[[PARTIAL], list(HAPPY_RESTORE)])
+    async with asking(play, script, name="saved-first", parameters={"cleanup": "DeleteRestored"}) as asked:
+        await asked.handle.signal("retry", {"attempt": 1})
+        await asked.ended()
+    retried = script.calls[script.calls.index("drain_restores") :]
+    order = ["drain_restores", "suspend_releases", "check_consent", "delete_leftovers", "plan_replacement"]
+    places = [retried.index(verb) for verb in order]
+    assert places == sorted(places), retried
+
+
+async def test_a_restore_that_is_cancelled_in_the_temporal_ui_resumes_what_it_suspended(play: Stage) -> None:
+    script = restore_script(attempts=[[observed("InProgress")]], guards=Guards(releases=("web",)))
+    manifest = backup(**restore_parts(name="cancelled"))
+    with play.environment.with_time_skipping_disabled():
+        handle = await play.start(script, manifest)
+        uid = manifest["metadata"]["uid"]
+        await play.api.until(uid, lambda s: "is InProgress" in (s.message or "") or s.step == "FollowRestore", WITHIN_S)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    assert script.guards.suspended == ["suspend", "resume"]

@@ -27,6 +27,7 @@ AT_ONCE = {"decisionTimeout": "0s"}
 NOT_NEEDED = {
     "AwaitApproval",
     "CleanUp",
+    "DrainAttempts",
     "SuspendReleases",
     "SafetyBackup",
     "ReplaceVolumes",

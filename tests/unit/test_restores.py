@@ -12,6 +12,7 @@ from operation_engine.domain.admission import Answer
 from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.restored import restored_items
 from operation_engine.domain.velero import BackupObservation, StorageLocation
+from operation_engine.domain.volumes import VolumeResult
 
 HOUR = timedelta(hours=1)
 AVAILABLE = StorageLocation(name="default", phase="Available", access_mode="ReadOnly")
@@ -169,3 +170,63 @@ def test_only_what_the_attempt_created_in_the_destination_may_be_deleted() -> No
     assert (str(one), one.uid) == ("Secret keys", "uid-keys")
     older = [found("keys", "2026-03-01T11:59:59Z")]
     assert leftovers.deletable("v1/Secret", created["v1/Secret"], older, NOW) == ()
+
+
+def test_pods_made_anew_beside_a_workload_that_runs_are_no_restore() -> None:
+    """Over a live namespace every pod of the backup has another name by now, so Velero creates it."""
+    live = {
+        "apps/v1/Deployment": ["shop/web(skipped)"],
+        "apps/v1/ReplicaSet": ["shop/web-1(created)"],
+        "v1/Pod": ["shop/web-1-a(created)"],
+        "discovery.k8s.io/v1/EndpointSlice": ["shop/web-x(created)"],
+        "v1/Endpoints": ["shop/web(created)"],
+    }
+    assert restored.restored_count(restored_items(live)) == 0
+    bare = {"v1/Pod": ["shop/job-a(created)"]}
+    assert restored.restored_count(restored_items(bare)) == 1
+
+
+def test_what_an_earlier_attempt_brought_back_counts_for_a_later_one_but_not_its_claims() -> None:
+    before = restored.brought(restored_items(LIST))
+    again = restored_items({"v1/Secret": ["shop/keys(skipped)"], "v1/PersistentVolumeClaim": ["shop/new(skipped)"]})
+    assert restored.restored_count(again) == 0
+    assert restored.restored_count(again, before) == 1
+
+
+def test_workloads_that_exist_and_differ_have_to_roll_out_too() -> None:
+    assert restored.workloads(restored_items({"apps/v1/Deployment": ["shop/web(failed)"]})) == ("Deployment/web",)
+
+
+def taken(claim: str, **parts: Any) -> VolumeResult:
+    return VolumeResult(claim=claim, namespace="shop", method="PodVolumeBackup", succeeded=True, **parts)
+
+
+def test_a_claim_whose_data_the_restore_did_not_bring_is_lost() -> None:
+    items = restored_items(
+        {"v1/PersistentVolumeClaim": ["copy/rows(created)", "copy/cache(created)", "copy/k(skipped)"]}
+    )
+    backed_up = (taken("rows"), taken("k"))
+    brought = [{"pvcNamespace": "copy", "pvcName": "rows", "pvrInfo": {"phase": "Completed"}}]
+    fine = restored.claim_data(items, "shop", backed_up, brought)
+    assert (fine.lost, fine.empty) == ((), ("cache",))
+    for nothing in (
+        [],
+        None,
+        [{**brought[0], "pvcNamespace": "shop"}],
+        [{**brought[0], "pvrInfo": {"phase": "Failed"}}],
+    ):
+        assert restored.claim_data(items, "shop", backed_up, nothing).lost == ("rows",)
+
+
+def test_a_restore_into_another_namespace_brings_nobody_s_rights_along() -> None:
+    moved = restores.restore_spec(restore(namespaceMapping={"shop": "copy"}), "b")
+    assert "rolebindings.rbac.authorization.k8s.io" in moved["excludedResources"]
+    assert "rolebindings.rbac.authorization.k8s.io" not in restores.restore_spec(restore(), "b")["excludedResources"]
+
+
+def test_a_backup_that_was_synced_later_is_not_newer_for_that() -> None:
+    synced = made("Completed", "2026-09-01T00:00:00Z")
+    synced["status"]["startTimestamp"] = "2025-01-01T00:00:00Z"
+    newer = made("Completed", "2026-02-01T00:00:00Z")
+    newer["status"]["startTimestamp"] = "2026-02-01T00:00:00Z"
+    assert restores.newest_usable([synced, newer], PartialFailure.FAIL) == newer
