@@ -196,6 +196,7 @@ def test_the_samples_apply_unchanged(kubectl: Kubectl) -> None:
         assert names == [
             "operation.ops.vworkspace.io/backup-shop",
             "operation.ops.vworkspace.io/backup-shop-application",
+            "operation.ops.vworkspace.io/restore-shop",
             "applicationinstance.apps.vworkspace.io/shop",
         ]
         again = kubectl("apply", "-f", str(SAMPLES / "backup.yaml")).stdout

@@ -35,6 +35,7 @@ class Trial:
     def __init__(self, folder: Path) -> None:
         self.cluster = LocalCluster(folder)
         self.name = self.cluster.layout.machine_name
+        assert wait_until(lambda: not real_node.in_between(), 30), real_node.in_between()
         self.before = footprint(self.name)
 
     def up(self, *, new_ports: bool = False) -> None:
@@ -55,7 +56,7 @@ class Trial:
     def require_nothing_left(self, were: list[procfs.Process]) -> None:
         assert processes.wait_gone(were, 0)
         # The kernel takes a network namespace, and what was plugged into it, apart a moment after its last process.
-        assert wait_until(lambda: not self.traces, 10), self.traces
+        assert wait_until(lambda: not self.traces, 30), self.traces
 
 
 @pytest.fixture

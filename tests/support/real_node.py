@@ -60,9 +60,11 @@ class Footprint:
     sysctls: frozenset[str]
 
     def __sub__(self, before: "Footprint") -> dict[str, frozenset[str]]:
-        """What is here and was not before, or is no more, by kind; empty where nothing."""
+        """What is here and was not before, or is no more (marked with a minus), by kind; empty where nothing."""
         pairs = {one.name: (getattr(self, one.name), getattr(before, one.name)) for one in fields(self)}
-        return {name: now ^ then for name, (now, then) in pairs.items() if now != then}
+        return {
+            name: (now - then) | {f"-{one}" for one in then - now} for name, (now, then) in pairs.items() if now != then
+        }
 
 
 def footprint(*own: str) -> Footprint:
@@ -88,6 +90,12 @@ def footprint(*own: str) -> Footprint:
         files=frozenset(str(path) for place in _PLACES if Path(place).is_dir() for path in Path(place).iterdir()),
         sysctls=frozenset(f"{name}={Path('/proc/sys', name).read_text()}" for name in _SYSCTLS),
     )
+
+
+def in_between() -> list[str]:
+    """Ends of pods' networks that are plugged into no bridge: somebody's pod that is just begun or ended."""
+    links = listed("ip", "-json", "link")
+    return [one["ifname"] for one in links if one["ifname"].startswith("veth") and "master" not in one]
 
 
 def _foreign(name: str | None, own: tuple[str, ...]) -> bool:
