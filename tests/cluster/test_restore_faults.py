@@ -130,7 +130,7 @@ def _tell(
         seen = operations.await_path(namespace, "restore", "{.status.engineRef.name}")
         names[name] = seen["status"]["engineRef"]["name"]
     restores.say(names["counted"], phase="InProgress", progress={"itemsRestored": 5, "totalItems": 10})
-    path = ("{.status.progress.percent}", "50")
+    path = ("{.status.progress.itemsDone}", "5")
     told.seen["counted"] = operations.await_path(namespaces["counted"], "restore", *path)
     behind = f"Velero Restore {names['waiting']} is New. Velero works on Restore {names['counted']} first."
     told.seen["waiting"] = operations.await_path(namespaces["waiting"], "restore", "{.status.message}", behind)
