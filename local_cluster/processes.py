@@ -158,6 +158,11 @@ def _same(one: Process) -> bool:
     return today is not None and today.start == one.start
 
 
+def _is_kept(one: Process) -> bool:
+    found = procfs.entry(one.pid)
+    return found is not None and found.start == one.start
+
+
 def wait_gone(processes: Iterable[Process], seconds: float) -> bool:
     """Wait for all of them to end; true if they did. Woken by the kernel, not by polling."""
     deadline = time.monotonic() + seconds
@@ -171,11 +176,12 @@ def _wait_one(one: Process, deadline: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        if not _same(one):
+        if not _is_kept(one):
             return True
+        # Readable once its last thread has ended: until then its ports and files are its own.
         waiter = select.poll()
         waiter.register(handle, select.POLLIN)
-        return bool(waiter.poll(max(0.0, deadline - time.monotonic()) * 1000)) or not _same(one)
+        return bool(waiter.poll(max(0.0, deadline - time.monotonic()) * 1000)) or not _is_kept(one)
     finally:
         os.close(handle)
 

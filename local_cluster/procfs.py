@@ -42,11 +42,16 @@ def parse_stat(text: str) -> Process:
 
 def process(pid: int) -> Process | None:
     """The living process with that pid, or None."""
+    found = entry(pid)
+    return found if found and found.alive else None
+
+
+def entry(pid: int) -> Process | None:
+    """What the kernel keeps under that pid, also where its first thread has ended and others have not yet."""
     try:
-        found = parse_stat((PROC / str(pid) / "stat").read_text())
+        return parse_stat((PROC / str(pid) / "stat").read_text())
     except (OSError, ValueError, IndexError):
         return None
-    return found if found.alive else None
 
 
 def environment(pid: int) -> dict[str, str]:

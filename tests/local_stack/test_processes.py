@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cluster import processes, procfs
+from local_cluster import ports, processes, procfs
 from local_cluster.errors import LocalClusterError
 from local_cluster.files import wait_until
 from local_cluster.layout import Layout
@@ -129,3 +129,30 @@ def test_another_clusters_processes_are_not_ours(layout: Layout, tmp_path: Path)
 def test_a_program_that_cannot_start_is_named(layout: Layout) -> None:
     with pytest.raises(LocalClusterError, match="Cannot start one"):
         spawn(layout, "one", "/nonexistent/program")
+
+
+THREAD_THAT_OUTLIVES_THE_FIRST = """
+import ctypes, socket, threading
+server = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=server.accept).start()
+print(server.getsockname()[1], flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_is_gone_when_its_last_thread_is_for_until_then_it_has_its_ports() -> None:
+    command = [sys.executable, "-c", THREAD_THAT_OUTLIVES_THE_FIRST]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            port = int(program.stdout.readline())
+            found = procfs.entry(program.pid)
+            assert found is not None
+            assert wait_until(lambda: procfs.process(program.pid) is None, 10), "the first thread ends"
+            assert not processes.wait_gone([found], 0.2)
+            assert not ports.is_free(port)
+            program.kill()
+            assert processes.wait_gone([found], 10)
+            assert ports.is_free(port)
+        finally:
+            program.kill()
