@@ -67,12 +67,15 @@ class Footprint:
         }
 
 
-def footprint(*own: str) -> Footprint:
-    """The machine now; `own` are the names of the clusters whose traces count, for others may run beside the test."""
+def footprint(*own: str, ignored: frozenset[str] = frozenset()) -> Footprint:
+    """The machine now; `own` are the names of the clusters whose traces count, for others may run beside the test.
+
+    `ignored` are links that hung loose before the test began.
+    """
     links = listed("ip", "-json", "link")
     names = {
         one["ifname"] for one in links if not _foreign(one["ifname"], own) and not _foreign(one.get("master"), own)
-    }
+    } - ignored
     routes = listed("ip", "-json", "route", "show", "table", "all")
     addresses = listed("ip", "-json", "address")
     return Footprint(
@@ -92,10 +95,13 @@ def footprint(*own: str) -> Footprint:
     )
 
 
-def in_between() -> list[str]:
-    """Ends of pods' networks that are plugged into no bridge: somebody's pod that is just begun or ended."""
+def loose_links() -> frozenset[str]:
+    """Ends of pods' networks that are plugged into no bridge: of a pod that is just begun or ended, or lost its bridge.
+
+    They name no cluster, and go when it has ended such a pod.
+    """
     links = listed("ip", "-json", "link")
-    return [one["ifname"] for one in links if one["ifname"].startswith("veth") and "master" not in one]
+    return frozenset(one["ifname"] for one in links if one["ifname"].startswith("veth") and "master" not in one)
 
 
 def _foreign(name: str | None, own: tuple[str, ...]) -> bool:
