@@ -3,8 +3,7 @@
 Started by the controller with an OperationRef. Reads as the runbook it is; verdicts are pure (`domain.verdicts`).
 """
 
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import workflow
 
@@ -13,10 +12,11 @@ from workflows.attempts import Again, attempt_to_the_end
 from workflows.decisions import Decidable
 from workflows.following import BACKUP, follow
 from workflows.gates import Gate, passed
+from workflows.reading import READ_WITHIN, explained, verified_backup
 from workflows.run import OperationRun, Stop, TimedOut, to_the_end
 
 with workflow.unsafe.imports_passed_through():
-    from activities.requests import VERIFY, Created, CreateRequest, Verified, VerifyRequest
+    from activities.requests import Created, CreateRequest, Verified
     from activities.velero import VeleroActivities
     from operation_engine.domain import attempts, lifecycle, progress, steps
     from operation_engine.domain.artefacts import bounded_warnings
@@ -35,12 +35,6 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict, may_cost_volumes, volumes_verdict
 
 ATTEMPT_STEPS = (BackupStep.CREATE, BackupStep.FOLLOW, BackupStep.VERIFY)
-READ_WITHIN = timedelta(minutes=10)
-"""How long the bucket may be unreadable before a backup counts as not verified."""
-EXPLAIN_WITHIN = timedelta(minutes=2)
-"""How long Velero's own words are waited for; without them a failure is told by its count of errors."""
-
-
 LOCATION = Gate(
     BackupStep.STORAGE_LOCATION,
     VeleroActivities.check_storage_location,
@@ -93,7 +87,7 @@ class _Backup:
         observation = await follow(self.operation, BACKUP, self.name)
         problems: tuple[str, ...] = ()
         if observation is not None and observation.errors:
-            problems = await self._problems(observation)
+            problems = await explained(self.operation, VeleroActivities.explain_backup, observation)
             self._warn(problems)
         ended = ended_verdict(observation, self.operation.facts.partial_failure, problems)
         if observation is not None and may_cost_volumes(ended):
@@ -120,25 +114,9 @@ class _Backup:
         """Which volumes a failure cost, where it can be read; a run that began before this was asked goes without."""
         if not workflow.patched("explain-volumes"):
             return ()
-        with suppress(TimedOut):
-            missing: tuple[str, ...] = await self.operation.call(
-                VeleroActivities.explain_volumes,
-                observation,
-                summary="Read which volumes are missing",
-                within=EXPLAIN_WITHIN,
-            )
-            return missing
-        return ()
-
-    async def _problems(self, observation: BackupObservation) -> tuple[str, ...]:
-        """Velero's own words, where they can be had: a verdict does not hang on them."""
-        summary = "Read Velero's errors"
-        with suppress(TimedOut):
-            found: tuple[str, ...] = await self.operation.call(
-                VeleroActivities.explain_backup, observation, summary=summary, within=EXPLAIN_WITHIN
-            )
-            return found
-        return ()
+        return await explained(
+            self.operation, VeleroActivities.explain_volumes, observation, "Read which volumes are missing"
+        )
 
     async def _create(self, cause: AttemptCause) -> None:
         operation = self.operation
@@ -189,27 +167,13 @@ class _Backup:
         return await operation.succeed(Reason.VELERO_BACKUP_SUCCEEDED, message)
 
     async def _verify(self, observation: BackupObservation) -> Verified:
-        operation = self.operation
-        request = VerifyRequest(
-            ref=operation.ref,
-            report=operation.report(),
-            observation=observation,
-        )
         try:
-            verified: Verified = await operation.call(
-                VeleroActivities.verify_backup,
-                request,
-                summary="Verify what the bucket holds",
-                within=READ_WITHIN,
-                one_try=VERIFY,
-            )
+            return await verified_backup(self.operation, observation, "Verify what the bucket holds")
         except TimedOut as bound:
             raise Stop(
                 Reason.VERIFICATION_FAILED,
                 f"Velero says {observation.phase}, but the bucket could not be read for {READ_WITHIN}: {bound}",
             ) from None
-        operation.written(verified.status)
-        return verified
 
     def _set_verified(self, holds: bool, verdict: Verdict) -> None:
         operation = self.operation

@@ -6,7 +6,6 @@ Started by the controller with an OperationRef. Reads as the runbook it is; verd
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ from workflows.checks import Checks
 from workflows.decisions import Decidable
 from workflows.following import RESTORE, follow
 from workflows.gates import Gate, passed
+from workflows.reading import READ_WITHIN, explained
 from workflows.run import STATUS_WITHIN, OperationRun, Stop, TimedOut, to_the_end
 from workflows.safeguards import Safeguards
 
@@ -55,10 +55,6 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.verdicts import Outcome, Verdict
 
 ATTEMPT_STEPS = tuple(step for step in RestoreStep if step != RestoreStep.ADMIT)
-READ_WITHIN = timedelta(minutes=10)
-"""How long the bucket may be unreadable before a restore counts as not verified."""
-EXPLAIN_WITHIN = timedelta(minutes=2)
-"""How long Velero's own words are waited for; without them a failure is told by its count of errors."""
 CLEAN_WITHIN = timedelta(minutes=10)
 """How long leftovers may take to be gone: pods end gracefully, finalizers take their time."""
 LATE_CREATE = timedelta(minutes=1)
@@ -254,18 +250,8 @@ class _Restore:
         observation = await follow(self.operation, RESTORE, name)
         problems: tuple[str, ...] = ()
         if observation is not None and observation.errors:
-            problems = await self._problems(observation)
+            problems = await explained(self.operation, RestoreActivities.explain_restore, observation)
         return restore_ended_verdict(observation, self.operation.facts.partial_failure, problems), observation
-
-    async def _problems(self, observation: RestoreObservation) -> tuple[str, ...]:
-        """Velero's own words, where they can be had: a verdict does not hang on them."""
-        summary = "Read Velero's errors"
-        with suppress(TimedOut, Stop):
-            found: tuple[str, ...] = await self.operation.call(
-                RestoreActivities.explain_restore, observation, summary=summary, within=EXPLAIN_WITHIN
-            )
-            return found
-        return ()
 
     async def _verified_end(self, ended: Verdict, observation: RestoreObservation) -> OperationStatus:
         """See what came back and that it runs, and end: Succeeded, Degraded where a part is missing and accepted."""

@@ -12,12 +12,13 @@ from temporalio.exceptions import ApplicationError
 
 from workflows.approval import approval
 from workflows.following import SAFETY_BACKUP, follow
+from workflows.reading import READ_WITHIN, explained, verified_backup
 from workflows.run import OperationRun, Stop, TimedOut
 
 with workflow.unsafe.imports_passed_through():
     from activities.namespaces import NamespaceActivities
     from activities.releases import ReleaseActivities
-    from activities.requests import StepRequest, Verified, VerifyRequest
+    from activities.requests import StepRequest
     from activities.safeguard_requests import (
         ConsentAnswer,
         ConsentRequest,
@@ -40,13 +41,10 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.resources.operation_status import StepState
     from operation_engine.domain.resources.reasons import Reason
     from operation_engine.domain.steps import RestoreStep
-    from operation_engine.domain.velero import BackupObservation
     from operation_engine.domain.verdicts import Outcome, Verdict, ended_verdict
 
 SUSPEND_WITHIN = timedelta(minutes=10)
 REPLACE_WITHIN = timedelta(minutes=15)
-READ_WITHIN = timedelta(minutes=10)
-EXPLAIN_WITHIN = timedelta(minutes=2)
 RESUME_WITHIN = timedelta(hours=24)
 """How long an API server may be away before HelmReleases stay suspended."""
 
@@ -207,32 +205,15 @@ class Safeguards:
         )
         self.safety_number = created.number + 1
         observation = await follow(operation, SAFETY_BACKUP, created.name)
-        verdict = ended_verdict(observation, PartialFailure.FAIL, await self._problems(observation))
+        problems: tuple[str, ...] = ()
+        if observation is not None and observation.errors:
+            problems = await explained(operation, VeleroActivities.explain_backup, observation)
+        verdict = ended_verdict(observation, PartialFailure.FAIL, problems)
         if verdict.outcome == Outcome.PASSED and observation is not None:
-            verdict = await self._verified(observation)
+            verdict = (await verified_backup(operation, observation, "Verify what was saved")).verdict
         if verdict.outcome != Outcome.PASSED:
             return verdict
         return verdict.model_copy(update={"message": created.name})
-
-    async def _verified(self, observation: BackupObservation) -> Verdict:
-        operation = self.operation
-        request = VerifyRequest(ref=operation.ref, report=operation.report(), observation=observation)
-        verified: Verified = await self._call(
-            VeleroActivities.verify_backup, request, "Verify what was saved", READ_WITHIN
-        )
-        return verified.verdict
-
-    async def _problems(self, observation: BackupObservation | None) -> tuple[str, ...]:
-        """Velero's own words, where they can be had: a verdict does not hang on them."""
-        if observation is None or not observation.errors:
-            return ()
-        try:
-            found: tuple[str, ...] = await self.operation.call(
-                VeleroActivities.explain_backup, observation, summary="Read Velero's errors", within=EXPLAIN_WITHIN
-            )
-        except TimedOut:
-            return ()
-        return found
 
     async def _replace_volumes(self, saved_as: str | None) -> None:
         """`existingVolumes: Replace`: what is in the way of the backup's volumes goes. Raises Stop."""
