@@ -3,7 +3,6 @@
 Called by RestoreWorkflow before another attempt.
 """
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
 from activities.operations import own_run
+from activities.removing import remove
 from activities.requests import HEARTBEAT_EVERY, CleanedUp, LeftoversRequest
 from activities.velero import VeleroWatches
 from operation_engine.domain import identity, leftovers, restored
@@ -31,7 +31,6 @@ from operation_engine.runtime.kubernetes import (
     NotFound,
 )
 
-LOOK_EVERY_S = 1.0
 LATE_CREATE_S = 45.0
 _RESTORE_LABEL = "velero.io/restore-name"
 
@@ -77,7 +76,7 @@ class LeftoverActivities:
                 continue
             kept |= {kind for kind in created if kind not in LEFTOVER_KINDS}
             doomed += await self._doomed(name, created, request.destination)
-        await self._remove(request.destination, doomed)
+        await remove(self._api, LEFTOVER_KINDS, request.destination, doomed)
         return CleanedUp(status=status, message=leftovers.told(doomed, sorted(kept), unreadable))
 
     async def _look(self, name: str) -> RestoreObservation | None:
@@ -136,22 +135,3 @@ class LeftoverActivities:
     async def _labelled(self, kind: str, destination: str, restore: str) -> Sequence[Manifest]:
         selector = f"{_RESTORE_LABEL}={label_value(restore)}"
         return await self._api.list_metadata(LEFTOVER_KINDS[kind], destination, labelSelector=selector)
-
-    async def _remove(self, destination: str, doomed: Sequence[Leftover]) -> None:
-        """By uid: tried again, or come late, it never deletes what has the name by then."""
-        for one in doomed:
-            try:
-                resource = LEFTOVER_KINDS[one.kind]
-                await self._api.delete(resource, one.name, destination, uid=one.uid, propagation="Background")
-            except (NotFound, Conflict):
-                continue
-        while remaining := await self._remaining(destination, doomed):
-            activity.heartbeat(", ".join(map(str, remaining[:5])))
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def _remaining(self, destination: str, doomed: Sequence[Leftover]) -> Sequence[Leftover]:
-        uids: set[str] = set()
-        for kind in sorted({one.kind for one in doomed}):
-            items = await self._api.list_metadata(LEFTOVER_KINDS[kind], destination)
-            uids |= {item["metadata"]["uid"] for item in items}
-        return [one for one in doomed if one.uid in uids]

@@ -2,14 +2,15 @@
 
 from temporalio import activity
 
+from activities.creating import create_once
 from activities.operations import own_run
 from activities.safeguard_requests import SafetyCreated, SafetyRequest
-from operation_engine.domain import identity, safety
+from operation_engine.domain import safety
 from operation_engine.domain.admission import Answer
 from operation_engine.domain.locations import choose_location
-from operation_engine.domain.velero import Marks, StorageLocation, is_ours
+from operation_engine.domain.velero import StorageLocation, marks_of
 from operation_engine.records.operations import OperationStore
-from operation_engine.runtime.kubernetes import BACKUPS, NAMESPACES, Conflict, KubernetesApi, Manifest, Refused
+from operation_engine.runtime.kubernetes import BACKUPS, NAMESPACES, KubernetesApi, Manifest, Refused
 from operation_engine.runtime.watching import Reflector
 
 MAX_NUMBERS = 100
@@ -39,12 +40,7 @@ class SafetyActivities:
         status = await self._store.write(request.ref, own_run(), request.report)
         operation = await self._store.current(request.ref)
         like = await self._api.get(BACKUPS, request.backup_name, self._velero_namespace)
-        namespace = (await self._api.get(NAMESPACES, request.destination))["metadata"]
-        marks = Marks(
-            cluster_id=self._cluster_id,
-            source_namespace_uid=namespace["uid"],
-            restore_to=(namespace.get("annotations") or {}).get(identity.RESTORE_TO_ANNOTATION),
-        )
+        marks = marks_of(await self._api.get(NAMESPACES, request.destination), self._cluster_id)
         location = self._location()
         for number in range(request.number, request.number + MAX_NUMBERS):
             manifest = safety.backup_manifest(
@@ -66,12 +62,5 @@ class SafetyActivities:
 
     async def _is_made(self, manifest: Manifest) -> bool:
         """Whether this Backup is there now, made by this run. Raises Refused where a stranger has its name."""
-        meta = manifest["metadata"]
-        try:
-            await self._api.create(BACKUPS, manifest, self._velero_namespace)
-        except Conflict as error:
-            found = (await self._api.get(BACKUPS, meta["name"], self._velero_namespace))["metadata"]
-            if not is_ours(found.get("labels") or {}, meta["labels"]):
-                raise Refused(f"A Velero Backup {meta['name']} exists that this engine did not make.") from error
-            return (found.get("annotations") or {}).get(safety.RUN_ANNOTATION) == own_run().run_id
-        return True
+        found = (await create_once(self._api, BACKUPS, manifest))["metadata"]
+        return (found.get("annotations") or {}).get(safety.RUN_ANNOTATION) == own_run().run_id

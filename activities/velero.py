@@ -29,7 +29,7 @@ from activities.requests import (
 )
 from activities.transfers import Transfers
 from operation_engine.domain import artefacts as parsed
-from operation_engine.domain import attempts, identity, lifecycle
+from operation_engine.domain import attempts, lifecycle
 from operation_engine.domain.admission import Answer, Gate, wait
 from operation_engine.domain.locations import allowed_locations, choose_location
 from operation_engine.domain.parameters import resolve_aliases
@@ -38,10 +38,10 @@ from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.velero import (
     BackupObservation,
-    Marks,
     RestoreObservation,
     StorageLocation,
     backup_manifest,
+    marks_of,
     observe_backup,
 )
 from operation_engine.domain.verdicts import BackupContents, Outcome, Verdict, contents_verdict
@@ -169,7 +169,7 @@ class VeleroActivities:
 
     async def _with_wish(self, observation: BackupObservation) -> BackupObservation:
         """An observation of an engine that did not look for volumes, completed where the Backup is still there."""
-        now = await self._ask(observation.name) if observation.volumes is None else None
+        now = await self._follower.ask(observation.name) if observation.volumes is None else None
         return observation if now is None else observation.model_copy(update={"volumes": now.volumes})
 
     def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
@@ -189,12 +189,7 @@ class VeleroActivities:
         return choose_location(operation.spec.parameters.storage_location, known, allowed)
 
     async def _manifest(self, operation: Operation, name: str, attempt: int) -> tuple[dict[str, Any], tuple[str, ...]]:
-        namespace = await self._api.get(NAMESPACES, operation.metadata.namespace or "")
-        marks = Marks(
-            cluster_id=self._cluster_id,
-            source_namespace_uid=namespace["metadata"]["uid"],
-            restore_to=namespace["metadata"].get("annotations", {}).get(identity.RESTORE_TO_ANNOTATION),
-        )
+        marks = marks_of(await self._api.get(NAMESPACES, operation.metadata.namespace or ""), self._cluster_id)
         driver, warnings = await self._csi_driver(operation)
         return backup_manifest(operation, name, attempt, self._namespace, marks, driver), warnings
 
@@ -208,13 +203,6 @@ class VeleroActivities:
         except NotFound:
             return None, (f"VolumeSnapshotClass {name} does not exist; volumes use their driver's default class.",)
         return found.get("driver"), ()
-
-    async def _ask(self, name: str) -> BackupObservation | None:
-        """Of the server: what the watch does not hold (yet, or since somebody removed a label), or is gone."""
-        try:
-            return observe_backup(await self._api.get(BACKUPS, name, self._namespace))
-        except NotFound:
-            return None
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
 from activities.operations import own_run
+from activities.removing import remove
 from activities.safeguard_requests import (
     DeleteRequest,
     DestinationRequest,
@@ -20,7 +21,7 @@ from activities.safeguard_requests import (
 from operation_engine.domain import artefacts as parsed
 from operation_engine.domain import replacement
 from operation_engine.domain.admission import Answer, Gate, refuse
-from operation_engine.domain.replacement import Claim, Doomed, Replacement, User
+from operation_engine.domain.replacement import Claim, Replacement, User
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_parameters import ExistingVolumes
 from operation_engine.domain.resources.operation_status import OperationStatus
@@ -44,14 +45,12 @@ from operation_engine.runtime.kubernetes import (
     SECRETS,
     STATEFUL_SETS,
     WORKLOADS,
-    Conflict,
     KubernetesApi,
     NotFound,
     Resource,
 )
 from operation_engine.runtime.watching import Reflector
 
-LOOK_EVERY_S = 1.0
 _KINDS = {
     "Deployment": DEPLOYMENTS,
     "StatefulSet": STATEFUL_SETS,
@@ -112,8 +111,8 @@ class WorkloadActivities:
         """
         status = await self._store.write(request.ref, own_run(), request.report)
         going = request.replacement
-        await self._remove(request.namespace, (*going.workloads, *going.pods))
-        await self._remove(request.namespace, going.claims)
+        await remove(self._api, _KINDS, request.namespace, (*going.workloads, *going.pods))
+        await remove(self._api, _KINDS, request.namespace, going.claims)
         return status
 
     async def _count(self, resource: Resource, namespace: str) -> int:
@@ -171,25 +170,3 @@ class WorkloadActivities:
                 items = (await self._api.list(resource, namespace))["items"]
                 found += [replacement.observe_user(kind, item) for item in items]
         return [user for user in found if user is not None]
-
-    async def _remove(self, namespace: str, doomed: Sequence[Doomed]) -> None:
-        """Delete these very objects, and wait until they are no more: a finalizer or a slow pod may take its time."""
-        for one in doomed:
-            activity.heartbeat(str(one))
-            await self._delete(namespace, one)
-        while remaining := await self._remaining(namespace, doomed):
-            activity.heartbeat(", ".join(str(one) for one in remaining[:5]))
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def _remaining(self, namespace: str, doomed: Sequence[Doomed]) -> Sequence[Doomed]:
-        uids: set[str] = set()
-        for kind in sorted({one.kind for one in doomed}):
-            items = await self._api.list_metadata(_KINDS[kind], namespace)
-            uids |= {item["metadata"]["uid"] for item in items}
-        return [one for one in doomed if one.uid in uids]
-
-    async def _delete(self, namespace: str, one: Doomed) -> None:
-        try:
-            await self._api.delete(_KINDS[one.kind], one.name, namespace, uid=one.uid, propagation="Background")
-        except (NotFound, Conflict):
-            return  # gone, or another has its name by now

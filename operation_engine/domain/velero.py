@@ -180,6 +180,16 @@ class Marks(ApiModel):
     """The consent of the source namespace, kept for the day when that namespace is gone."""
 
 
+def marks_of(namespace: Mapping[str, Any], cluster_id: str) -> Marks:
+    """The marks of a backup of this Namespace, as it is now."""
+    meta = namespace["metadata"]
+    return Marks(
+        cluster_id=cluster_id,
+        source_namespace_uid=meta["uid"],
+        restore_to=(meta.get("annotations") or {}).get(identity.RESTORE_TO_ANNOTATION),
+    )
+
+
 def labels(operation: Operation, role: identity.Role, attempt: int, cluster_id: str) -> dict[str, str]:
     """The labels of a Velero object; with them an object found under our name is ours, or is not."""
     meta, target = operation.metadata, operation.spec.target_ref

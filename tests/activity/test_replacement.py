@@ -15,7 +15,7 @@ from support.bucket import Bucket
 from support.kube import Kubectl, Operations, restore
 from support.world import VELERO, VeleroBackups, config_map, secret
 
-from activities import workloads
+from activities import removing
 from activities.artefacts import Artefacts, observe_download
 from activities.safeguard_requests import (
     DeleteRequest,
@@ -265,7 +265,7 @@ async def test_it_waits_for_what_takes_its_time_to_go(
     namespace: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workloads, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(removing, "LOOK_EVERY_S", 0.1)
     claim = bound_claim(namespace, "slow")[1]
     claim["metadata"]["finalizers"] = ["test.vworkspace.io/held"]
     kubectl.apply(claim)

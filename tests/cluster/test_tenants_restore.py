@@ -200,25 +200,26 @@ def test_a_tenant_s_own_backup_wins_over_another_s_of_the_same_name(
         backups.delete(shared)
 
 
+@pytest.fixture(scope="module")
+def strict_engine(
+    cluster: LocalCluster, running_engine: Engine, engine_kubeconfig: Path, tmp_path_factory: Any
+) -> Iterator[Engine]:
+    secret = tmp_path_factory.mktemp("approvals") / "secret"
+    secret.write_bytes(SECRET)
+    running_engine.stop("worker")
+    settings = {
+        "VOP_APPROVALS_MODE": "Required",
+        "VOP_APPROVAL_SECRET_FILE": str(secret),
+        "VOP_NEW_NAMESPACE_PREFIXES": '{"*": ["{namespace}-"]}',
+    }
+    strict = Engine(cluster, engine_kubeconfig, settings)
+    strict.start("strict-worker", "worker")
+    yield strict
+    strict.stop("strict-worker")
+
+
 class TestWhereApprovalsAreRequired:
     """An engine as an installation runs it: approvals required, claims verified, some new namespaces allowed."""
-
-    @pytest.fixture(scope="class")
-    def strict_engine(
-        self, cluster: LocalCluster, running_engine: Engine, engine_kubeconfig: Path, tmp_path_factory: Any
-    ) -> Iterator[Engine]:
-        secret = tmp_path_factory.mktemp("approvals") / "secret"
-        secret.write_bytes(SECRET)
-        running_engine.stop("worker")
-        settings = {
-            "VOP_APPROVALS_MODE": "Required",
-            "VOP_APPROVAL_SECRET_FILE": str(secret),
-            "VOP_NEW_NAMESPACE_PREFIXES": '{"*": ["{namespace}-"]}',
-        }
-        strict = Engine(cluster, engine_kubeconfig, settings)
-        strict.start("strict-worker", "worker")
-        yield strict
-        strict.stop("strict-worker")
 
     @pytest.fixture
     def restoring(self, strict_engine: Engine, kubectl: Kubectl, operations: Operations) -> Restoring:
