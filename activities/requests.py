@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from operation_engine.domain.admission import Gate
 from operation_engine.domain.identity import OperationRef
+from operation_engine.domain.plans import Plan
 from operation_engine.domain.policy import Clocks, Verification
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.common import ApiModel
@@ -32,6 +33,7 @@ class Claimed(ApiModel):
     """None where a duration does not parse; admission says which."""
     verification: Verification = Verification()
     deletes_leftovers: bool = False
+    dry_run: bool = False
 
 
 class StepRequest(ApiModel):
@@ -160,6 +162,13 @@ class CheckRequest(StepRequest):
     until: datetime
     patience: str
     """The time from the first look to `until`, as a person wrote it."""
+
+
+class Planned(ApiModel):
+    """What the Operation would do; its status as it stands."""
+
+    status: OperationStatus
+    plan: Plan
 
 
 class LeftoversRequest(StepRequest):

@@ -13,6 +13,7 @@ from operation_engine.runtime.kubernetes import (
     BACKUPS,
     CONFIG_MAPS,
     DATA_UPLOADS,
+    DERIVED_KINDS,
     DOWNLOAD_REQUESTS,
     EVENTS,
     HELM_RELEASES,
@@ -73,7 +74,7 @@ def _own_rights(engine: str) -> list[Right]:
 
 def _cluster_rights() -> list[Right]:
     """In tenants' namespaces, and on what has none."""
-    listed = (*LEFTOVER_KINDS.values(), HELM_RELEASES)
+    listed = (*LEFTOVER_KINDS.values(), *DERIVED_KINDS, HELM_RELEASES)
     deleted = tuple(LEFTOVER_KINDS.values())
     return [
         Right("list", OPERATIONS),
@@ -174,7 +175,7 @@ async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
         missing = [
             str(right)
             for right in rights(settings.velero_namespace, settings.engine_namespace)
-            if not await _allowed(api, right)
+            if not await is_allowed(api, right)
         ]
     except KubernetesError as error:
         return Finding("permissions", str(error), "see the lines above")
@@ -183,7 +184,7 @@ async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
     return Finding("permissions", f"may not {', '.join(missing)}", APPLY_RIGHTS)
 
 
-async def _allowed(api: KubernetesApi, right: Right) -> bool:
+async def is_allowed(api: KubernetesApi, right: Right) -> bool:
     attributes = {
         "verb": right.verb,
         "group": right.resource.group,

@@ -15,6 +15,7 @@ from temporalio.exceptions import FailureError
 from workflows.attempts import Again, attempt_to_the_end
 from workflows.checks import Checks
 from workflows.decisions import Decidable
+from workflows.dry_run import dry_run
 from workflows.following import RESTORE, follow
 from workflows.gates import Gate, passed
 from workflows.reading import READ_WITHIN, explained
@@ -84,6 +85,8 @@ class RestoreWorkflow(Decidable):
 async def _runbook(operation: OperationRun) -> OperationStatus:
     await operation.claim(list(RestoreStep))
     await operation.admit(RestoreStep.ADMIT)
+    if operation.facts.dry_run:
+        return await dry_run(operation, RestoreStep.FIND)
     restore = _Restore(operation)
     try:
         await restore.gates()
