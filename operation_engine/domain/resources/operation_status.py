@@ -153,6 +153,11 @@ class WorkflowClaim(ApiModel):
     url: Url | None = Field(default=None, description="The workflow in the Temporal UI.")
     report: Count = Field(default=0, description="Serial number of the run's last report written here.")
     followed: Count = Field(default=0, description="The value of status.seq that this report was written on.")
+    closed: bool | None = Field(
+        default=None,
+        description="True where that run ended without a word and the controller wrote the end: what comes late from "
+        "the run does not count.",
+    )
 
 
 class Approval(ApiModel):
