@@ -1,7 +1,7 @@
 """The verbs on Velero: one Backup an attempt whatever crashes, waits that end with the event, downloads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from support.acting import Acting, FaultyApi, run_of
 from support.history import History
 from support.kube import Kubectl, Operations
 from support.movers import DATA_UPLOAD, POD_VOLUME_BACKUP, DataMovers
-from support.velero_verbs import LABELS, Verbs, velero_verbs
+from support.velero_verbs import LABELS, Verbs
 from support.world import VELERO, VeleroBackups
 
 from activities import artefacts
@@ -48,22 +48,11 @@ def velero_stopped(cluster: LocalCluster) -> Iterator[None]:
 
 
 @pytest_asyncio.fixture
-async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
-    async with velero_verbs(api, store) as verbs:
-        yield verbs
-
-
-@pytest_asyncio.fixture
 async def running(store: OperationStore, ref: OperationRef) -> StatusReport:
     """The report with which the first attempt begins."""
     status = await store.claim(ref, run_of(ref), reports.first)
     status = await store.write(ref, run_of(ref), reports.admitted(status))
     return reports.running(await store.write(ref, run_of(ref), reports.located(status)))
-
-
-@pytest.fixture
-def act(ref: OperationRef) -> Acting:
-    return Acting(run_of(ref))
 
 
 def first_attempt(ref: OperationRef, report: StatusReport) -> CreateRequest:
