@@ -144,7 +144,7 @@ def _workers(settings: Settings, client: Client, parts: WorkerParts) -> tuple[Wo
 
 async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack) -> WorkerParts:
     cluster = settings.cluster_id or await cluster_id_patiently(api)
-    watches = _watches(api, settings.velero_namespace, _labels(cluster))
+    watches = velero_watches(api, settings.velero_namespace, _labels(cluster))
     for watch in (watches.backups, watches.downloads, watches.locations, watches.restores, watches.transfers):
         await stack.enter_async_context(watch.running())
     return await _parts(settings, client, api, cluster, watches, stack)
@@ -154,7 +154,7 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
 async def planning(settings: Settings, client: Client, api: KubernetesApi) -> AsyncIterator[Planner]:
     """The worker's planner for a command: it watches what answers it and nothing else, and never asks Temporal."""
     cluster = settings.cluster_id or await cluster_id(api)
-    watches = _watches(api, settings.velero_namespace, _labels(cluster))
+    watches = velero_watches(api, settings.velero_namespace, _labels(cluster))
     async with AsyncExitStack() as stack:
         for watch in (watches.downloads, watches.locations):
             await stack.enter_async_context(watch.running())
@@ -214,7 +214,8 @@ async def _parts(
     )
 
 
-def _watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> VeleroWatches:
+def velero_watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> VeleroWatches:
+    """What one worker watches of Velero, for all who wait; of Backups and downloads only what carries the labels."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     backups = Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector)
     return VeleroWatches(
