@@ -3,23 +3,21 @@
 Called by the dry run of every workflow, and by `vop plan`. Of all that is written only DownloadRequests are made.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from temporalio import activity
 
-from activities.artefacts import Artefacts, DownloadRefused, Wanted
+from activities.artefacts import DownloadRefused
+from activities.inventory import Inventory
 from activities.namespaces import NamespaceActivities
 from activities.operations import OperationActivities, own_run
 from activities.requests import FoundBackup, Planned, StepRequest
 from activities.restores import RestoreActivities
 from activities.safeguard_requests import ConsentAnswer
-from activities.velero import ARCHIVE_WITHIN_S, VeleroActivities, beating
+from activities.velero import VeleroActivities, beating
 from activities.workloads import WorkloadActivities
 from operation_engine.domain import approvals, discovery, plans, restore_outlook, restore_plan
-from operation_engine.domain import artefacts as parsed
 from operation_engine.domain.admission import PASS, Answer, Gate, refuse
 from operation_engine.domain.approvals import ApprovalMode
 from operation_engine.domain.discovery import ServedKind
@@ -29,20 +27,15 @@ from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_parameters import ExistingResourcePolicy, ExistingVolumes
 from operation_engine.domain.resources.operation_spec import OperationType
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.domain.restore_plan import ACCOUNT, Held, Live, Selection, observe_account
-from operation_engine.domain.restored import CLAIM, VOLUME, WORKLOADS
+from operation_engine.domain.restore_plan import Selection
+from operation_engine.domain.restored import CLAIM, WORKLOADS
 from operation_engine.domain.restores import restore_spec
 from operation_engine.domain.safety import wants_safety_backup
 from operation_engine.domain.steps import BackupStep, RestoreStep
-from operation_engine.domain.velero import BackupObservation, StorageLocation, backup_spec
-from operation_engine.domain.volumes import LEAVE_OUT, VolumeResult
+from operation_engine.domain.velero import BackupObservation
 from operation_engine.records.operations import OperationStore
 from operation_engine.records.suspension import Suspensions
-from operation_engine.runtime.kubernetes import PVS, KubernetesApi, NotFound, Refused, Resource
-
-AT_ONCE = 8
-"""Lists that are asked for at the same time."""
-_OBJECTS = Wanted(restore_plan.is_object, restore_plan.outline)
+from operation_engine.runtime.kubernetes import Refused
 
 
 class _Halted(Exception):
@@ -91,14 +84,13 @@ class _Draft:
 class Planner:
     """Looks with the eyes of the activities that do the work, and writes nothing."""
 
-    api: KubernetesApi
     operations: OperationActivities
     velero: VeleroActivities
     restores: RestoreActivities
     namespaces: NamespaceActivities
     workloads: WorkloadActivities
     suspensions: Suspensions
-    artefacts: Artefacts
+    inventory: Inventory
     mode: ApprovalMode
 
     async def plan(self, operation: Operation) -> Plan:
@@ -124,7 +116,7 @@ class Planner:
         draft.verdict = gate
         namespace = operation.metadata.namespace or ""
         draft.found |= {"source": namespace, "storage_location": location.name if location else None}
-        draft.objects = await self._backed_up(operation, namespace)
+        draft.objects = await self.inventory.backed_up(operation, namespace)
         counts = plans.told(plans.counted(draft.objects))
         draft.say(BackupStep.CREATE, f"A Velero Backup of namespace {namespace} would be made: {counts}.")
         draft.say(BackupStep.FOLLOW, _data_of_volumes(operation))
@@ -134,34 +126,6 @@ class Planner:
         draft.doubts.append(
             "which volumes have data that Velero can take, and what its plugins add (PersistentVolumes)"
         )
-
-    async def _backed_up(self, operation: Operation, namespace: str) -> tuple[PlannedObject, ...]:
-        kinds = discovery.observe_kinds(*await self.api.discovery())
-        spec = backup_spec(operation)
-        selection = Selection(
-            source=namespace,
-            destination=namespace,
-            included=discovery.resolved(spec.get("includedResources"), kinds),
-            excluded=discovery.resolved(spec["excludedResources"], kinds),
-            labels=operation.spec.parameters.label_selector,
-        )
-        wanted = [kind for kind in kinds if kind.is_backed_up and selection.takes(kind.resource)]
-        listed = await self._all(*(self._of_kind(kind, selection) for kind in wanted))
-        return tuple(planned for part in listed for planned in part)
-
-    async def _of_kind(self, kind: ServedKind, selection: Selection) -> Sequence[PlannedObject]:
-        resource = Resource(kind.group, kind.version, kind.plural)
-        try:
-            items = await self.api.list_metadata(resource, selection.source)
-        except NotFound:
-            return ()
-        except Refused:
-            return (PlannedObject(kind=kind.listed_as, name="*", fate=Fate.UNKNOWN, why="it may not be listed"),)
-        taken = [item["metadata"] for item in items if _is_taken(item["metadata"], selection)]
-        return [
-            PlannedObject(kind=kind.listed_as, namespace=selection.source, name=meta["name"], fate=Fate.BACK_UP)
-            for meta in taken
-        ]
 
     async def _restore(self, draft: _Draft) -> None:
         operation = draft.operation
@@ -244,16 +208,16 @@ class Planner:
     async def _objects(
         self, draft: _Draft, agreed: ConsentAnswer, backup: BackupObservation, going: Replacement
     ) -> None:
-        kinds = discovery.observe_kinds(*await self.api.discovery())
+        kinds = await self.inventory.kinds()
         try:
-            held, volumes, is_archive = await self._held(backup, kinds)
+            held, volumes, is_archive = await self.inventory.held(backup, kinds)
         except DownloadRefused as error:
             gate = refuse(Reason.BACKUP_NOT_USABLE, f"Velero Backup {backup.name}: {error}. Choose another backup.")
             draft.halt(RestoreStep.CREATE, gate)
             return
-        live = await self._live(held, agreed, kinds)
+        live = await self.inventory.live(held, agreed.destination, kinds, is_new=agreed.creates_destination)
         doomed = (*going.workloads, *going.pods, *going.claims)
-        selection = _selection(draft.operation, agreed, kinds, frozenset((o.kind, o.name) for o in doomed))
+        selection = _selected(draft.operation, agreed, kinds, frozenset((o.kind, o.name) for o in doomed))
         planned = restore_plan.foretold(held, live, selection, volumes)
         back = {(item.kind.rpartition("/")[2], item.name) for item in planned if item.fate == Fate.REPLACE}
         gone = [
@@ -263,77 +227,6 @@ class Planner:
         ]
         draft.objects = (*planned, *gone)
         draft.doubts += restore_outlook.doubts(draft.objects, archive_read=is_archive)
-
-    async def _held(
-        self, backup: BackupObservation, kinds: Sequence[ServedKind]
-    ) -> tuple[Sequence[Held], Sequence[VolumeResult], bool]:
-        """The backup's objects and volumes; whether it is the archive that told them. Raises DownloadRefused."""
-        location = await self.restores.location(backup)
-        infos, objects = await asyncio.gather(
-            self.artefacts.read_json("BackupVolumeInfos", backup.name, location),
-            self.artefacts.read_archive("BackupContents", backup.name, location, _OBJECTS, ARCHIVE_WITHIN_S),
-        )
-        volumes = parsed.volumes(infos)
-        if objects is not None:
-            return objects, volumes, True
-        return await self._listed(backup, location, kinds), volumes, False
-
-    async def _listed(
-        self, backup: BackupObservation, location: StorageLocation | None, kinds: Sequence[ServedKind]
-    ) -> Sequence[Held]:
-        """By the backup's list alone. Raises DownloadRefused."""
-        listed = await self.artefacts.read_json("BackupResourceList", backup.name, location)
-        if listed is None:
-            raise DownloadRefused("its list of resources cannot be read")
-        return restore_plan.listed(parsed.resource_list(listed), {kind.listed_as: kind.resource for kind in kinds})
-
-    async def _live(self, held: Sequence[Held], agreed: ConsentAnswer, kinds: Sequence[ServedKind]) -> Live:
-        if agreed.creates_destination:
-            return Live(is_new=True)
-        wanted = {item.kind: item.resource for item in held if item.namespace and item.resource}
-        found = await self._all(*(self._names(kind, plural, agreed.destination) for kind, plural in wanted.items()))
-        names = {kind: seen for kind, seen in zip(wanted, found, strict=True) if seen is not None}
-        known = {kind.resource for kind in kinds}
-        accounts = await self._accounts(agreed.destination) if ACCOUNT in wanted and ACCOUNT in names else {}
-        volumes = [item.name for item in held if item.kind == VOLUME and not item.goes_with_claim]
-        present = await self._all(*(self._is_there(name) for name in volumes))
-        return Live(
-            names=names,
-            not_served=frozenset(kind for kind, plural in wanted.items() if plural not in known),
-            accounts=accounts,
-            volumes=frozenset(name for name, is_there in zip(volumes, present, strict=True) if is_there),
-        )
-
-    async def _names(self, kind: str, plural: str, namespace: str) -> frozenset[str] | None:
-        """Names of the objects of one kind; None where they may not be listed, or the kind is not served."""
-        api_version, resource = kind.rpartition("/")[0], plural.partition(".")[0]
-        group, _, version = api_version.rpartition("/")
-        try:
-            items = await self.api.list_metadata(Resource(group, version, resource), namespace)
-        except (NotFound, Refused):
-            return None
-        return frozenset(item["metadata"]["name"] for item in items)
-
-    async def _accounts(self, namespace: str) -> dict[str, Any]:
-        items = (await self.api.list(Resource("", "v1", "serviceaccounts"), namespace))["items"]
-        return {item["metadata"]["name"]: observe_account(item) for item in items}
-
-    async def _is_there(self, volume: str) -> bool:
-        try:
-            await self.api.get(PVS, volume)
-        except NotFound:
-            return False
-        return True
-
-    async def _all(self, *looks: Any) -> list[Any]:
-        """The answers, in order; so many at once as an API server takes without a thought."""
-        free = asyncio.Semaphore(AT_ONCE)
-
-        async def look(one: Any) -> Any:
-            async with free:
-                return await one
-
-        return list(await asyncio.gather(*(look(one) for one in looks)))
 
 
 class PlanActivities:
@@ -351,7 +244,7 @@ class PlanActivities:
         return Planned(status=status, plan=plan.bounded())
 
 
-def _selection(
+def _selected(
     operation: Operation, agreed: ConsentAnswer, kinds: Sequence[ServedKind], going: frozenset[tuple[str, str]]
 ) -> Selection:
     """As the Velero Restore will say it."""
@@ -365,12 +258,6 @@ def _selection(
         updates=operation.spec.parameters.existing_resource_policy == ExistingResourcePolicy.UPDATE,
         going=going,
     )
-
-
-def _is_taken(meta: Any, selection: Selection) -> bool:
-    labels = meta.get("labels") or {}
-    key, _, value = LEAVE_OUT.partition("=")
-    return labels.get(key) != value and restore_plan.matches(selection.labels, labels)
 
 
 def _data_of_volumes(operation: Operation) -> str:

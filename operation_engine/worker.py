@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
 from activities.failures import Failures
+from activities.inventory import Inventory
 from activities.leftovers import LeftoverActivities
 from activities.operations import OperationActivities
 from activities.planning import PlanActivities, Planner
@@ -191,14 +192,13 @@ async def _parts(
     restores = RestoreActivities(api, store, watches, artefacts, velero_namespace=velero, cluster_id=cluster)
     safeguards = safeguarding(settings, api, store, artefacts, watches.locations, cluster)
     planner = Planner(
-        api=api,
         operations=operations,
         velero=backups,
         restores=restores,
         namespaces=safeguards.namespaces,
         workloads=safeguards.workloads,
         suspensions=safeguards.suspensions,
-        artefacts=artefacts,
+        inventory=Inventory(api, restores, artefacts),
         mode=settings.approvals_mode,
     )
     return WorkerParts(

@@ -84,7 +84,7 @@ class Plan(ApiModel):
 
     @property
     def is_refused(self) -> bool:
-        return self.fails_at is not None or self.verdict.answer == Answer.REFUSE
+        return self.fails_at is not None
 
     @property
     def waits(self) -> bool:
@@ -120,7 +120,7 @@ def named(objects: Sequence[PlannedObject], *fates: Fate, most: int = 5) -> str:
 
 def render(plan: Plan) -> str:
     """The plan as text: steps, then objects by fate and kind, then what cannot be told."""
-    parts = [_head(plan), *_steps(plan.steps), *_objects(plan)]
+    parts = [_head(plan), *_steps(plan), *_objects(plan)]
     if plan.cannot_tell:
         parts += ["", "What cannot be told beforehand:", *(f"  - {line}" for line in plan.cannot_tell)]
     return "\n".join([*parts, "", _verdict(plan)])
@@ -130,9 +130,15 @@ def _head(plan: Plan) -> str:
     return f"Operation {plan.operation} ({plan.type}) would do this; nothing has been done.\n\nSteps:"
 
 
-def _steps(steps: Sequence[PlannedStep]) -> list[str]:
-    width = max((len(step.name) for step in steps), default=0)
-    return [f"  {'run ' if step.would_run else 'skip'} {step.name:<{width}}  {step.message}" for step in steps]
+def _steps(plan: Plan) -> list[str]:
+    width = max((len(step.name) for step in plan.steps), default=0)
+    return [f"  {_mark(plan, step)} {step.name:<{width}}  {step.message}" for step in plan.steps]
+
+
+def _mark(plan: Plan, step: PlannedStep) -> str:
+    if step.name == plan.fails_at:
+        return "STOP"
+    return "run " if step.would_run else "skip"
 
 
 def _objects(plan: Plan) -> list[str]:
@@ -148,7 +154,9 @@ def _objects(plan: Plan) -> list[str]:
 
 def _verdict(plan: Plan) -> str:
     if plan.is_refused:
-        return f"It would NOT go through: {plan.verdict.reason}. {plan.verdict.message}"
+        is_told = any(step.message == plan.verdict.message for step in plan.steps)
+        why = "" if is_told else f" {plan.verdict.message}"
+        return f"It would NOT go through: {plan.verdict.reason}, at {plan.fails_at}.{why}"
     if plan.waits:
         return f"It would wait: {plan.verdict.reason}. {plan.verdict.message}"
     return f"It would go through, as far as can be told: {told(plan.counts) or 'no object is known of'}."

@@ -359,7 +359,7 @@ async def connect() -> AsyncIterator[KubernetesApi]:
 async def _load(configuration: client.Configuration) -> None:
     try:
         await config.load_kube_config(client_configuration=configuration)
-    except config.ConfigException as outside:
+    except (config.ConfigException, OSError) as outside:
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException as inside:

@@ -62,9 +62,14 @@ def test_the_text_has_steps_objects_by_fate_and_doubts() -> None:
 
 
 def test_a_refusal_and_a_wait_are_the_last_word() -> None:
-    refused = PLAN.model_copy(update={"verdict": refuse(Reason.CONSENT_MISSING, "Nobody agreed."), "fails_at": "x"})
-    assert render(refused).endswith("It would NOT go through: ConsentMissing. Nobody agreed.")
+    refused = PLAN.model_copy(
+        update={"verdict": refuse(Reason.CONSENT_MISSING, "Nobody agreed."), "fails_at": "CleanUp"}
+    )
+    assert render(refused).endswith("It would NOT go through: ConsentMissing, at CleanUp. Nobody agreed.")
+    assert "  STOP CleanUp     none" in render(refused)
     assert refused.is_refused
+    told_there = refused.model_copy(update={"steps": (PlannedStep(name="CleanUp", message="Nobody agreed."),)})
+    assert render(told_there).endswith("It would NOT go through: ConsentMissing, at CleanUp.")
     waiting = PLAN.model_copy(update={"verdict": wait(Reason.STORAGE_LOCATION_UNAVAILABLE, "It is away.")})
     assert render(waiting).endswith("It would wait: StorageLocationUnavailable. It is away.")
     assert (waiting.waits, waiting.is_refused) == (True, False)
