@@ -108,7 +108,7 @@ class Planner:
     async def _backup(self, draft: _Draft) -> None:
         operation = draft.operation
         if why := approvals.why_needed(operation, self.mode):
-            draft.say(BackupStep.APPROVE, f"An approval would be waited for. {why}.")
+            draft.say(BackupStep.APPROVE, f"{_approval(operation)} {why}.")
         location, gate = await self.velero.locate(operation)
         if gate.answer == Answer.REFUSE:
             draft.halt(BackupStep.STORAGE_LOCATION, gate)
@@ -139,7 +139,7 @@ class Planner:
             "backup_name": backup.name,
             "storage_location": backup.storage_location,
         }
-        draft.doubts += found.problems
+        draft.doubts += [f"what this part of the backup lacks: {problem}" for problem in found.problems]
         draft.say(RestoreStep.DRAIN, "There would be no attempt before.", would_run=False)
         if agreed.creates_destination:
             draft.doubts.append("whether namespace and objects are made by somebody else meanwhile")
@@ -168,7 +168,7 @@ class Planner:
         draft.say(RestoreStep.FIND, found.gate.message)
         draft.say(RestoreStep.CONSENT, agreed.gate.message)
         why = approvals.why_needed(operation, self.mode, agreed.approval_because)
-        needed = f"An approval would be waited for, and spent. {why}."
+        needed = f"{_approval(operation)} {why}."
         draft.say(RestoreStep.APPROVE, needed if why else "No approval is needed here.", would_run=why is not None)
         return found, agreed
 
@@ -255,9 +255,18 @@ def _selected(
         included=discovery.resolved(spec.get("includedResources"), kinds),
         excluded=discovery.resolved(spec["excludedResources"], kinds),
         labels=operation.spec.parameters.label_selector,
+        from_snapshots=operation.spec.parameters.restore_pvs is not False,
         updates=operation.spec.parameters.existing_resource_policy == ExistingResourcePolicy.UPDATE,
         going=going,
     )
+
+
+def _approval(operation: Operation) -> str:
+    """Whether a claim is good is not looked at: only its use tells whether it was used before."""
+    given = operation.spec.approvals
+    if given is not None and (given.claim or "").strip():
+        return "The claim in spec.approvals would be checked, and spent."
+    return "An approval would be waited for."
 
 
 def _data_of_volumes(operation: Operation) -> str:

@@ -96,6 +96,8 @@ class Selection(ApiModel):
     included: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     labels: LabelSelector | None = None
+    from_snapshots: bool = True
+    """Not so where restorePVs is false."""
     updates: bool = False
     """existingResourcePolicy: update."""
     going: frozenset[tuple[str, str]] = frozenset()
@@ -305,6 +307,8 @@ def _with_data(
         return found[0], EMPTY
     if result.method == _BY_POD and item.name not in filled:
         return found[0], WITHOUT_DATA
+    if result.method != _BY_POD and not selection.from_snapshots:
+        return found[0], "restorePVs is false: without what its snapshot holds"
     return found[0], "with its data"
 
 

@@ -108,10 +108,10 @@ def test_an_approval_is_told_and_neither_waited_for_nor_spent(
     assert (status["phase"], status["reason"]) == ("Succeeded", "DryRun"), status["message"]
     assert "approval" not in status
     steps = {step["name"]: step["message"] for step in status["steps"]}
-    assert "An approval would be waited for" in steps["AwaitApproval"]
+    assert "The claim in spec.approvals would be checked, and spent." in steps["AwaitApproval"]
     found = planned(env, tmp_path, restore(ann.namespace, "nightly", approvals={"required": True}), code=0)
     (approve,) = [step for step in found["steps"] if step["name"] == "AwaitApproval"]
-    assert approve["message"] == "An approval would be waited for, and spent. spec.approvals.required is true."
+    assert approve["message"] == "An approval would be waited for. spec.approvals.required is true."
     spent = kubectl.json("get", "configmaps", "-n", "vworkspace-system")["items"]
     assert ann.namespace not in json.dumps(spent)
 

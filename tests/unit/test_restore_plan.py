@@ -169,6 +169,14 @@ def test_a_claim_that_is_made_says_whether_its_data_comes(
     assert (planned.fate, planned.why) == (Fate.CREATE, why)
 
 
+def test_restore_pvs_false_leaves_the_snapshots_alone_and_not_what_pods_saved() -> None:
+    without = HOME.model_copy(update={"from_snapshots": False})
+    (planned,) = foretold([claim()], EMPTY, without, (result("CSISnapshot"),))
+    assert planned.why == "restorePVs is false: without what its snapshot holds"
+    planned, _ = foretold([claim(), pod(claims=("data",))], EMPTY, without, (result("PodVolumeBackup"),))
+    assert planned.why == "with its data"
+
+
 VOLUMES: list[tuple[Held, tuple[VolumeResult, ...], Fate]] = [
     (volume(), (result("NativeSnapshot"),), Fate.CREATE),
     (volume(), (result("PodVolumeBackup"),), Fate.LEAVE_OUT),
