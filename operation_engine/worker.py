@@ -18,7 +18,7 @@ from activities.probes import ProbeActivities
 from activities.restores import RestoreActivities
 from activities.rollouts import RolloutActivities
 from activities.safeguarding import Safeguarding, safeguarding
-from activities.transfers import backup_transfers
+from activities.transfers import backup_transfers, restore_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from operation_engine.domain import identity
 from operation_engine.domain.velero import observe_backup, observe_restore, observe_storage_location
@@ -142,7 +142,7 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
     cluster = settings.cluster_id or await cluster_id_patiently(api)
     labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
     watches = _watches(api, settings.velero_namespace, labels)
-    for watch in (watches.backups, watches.downloads, watches.locations, watches.restores, watches.transfers):
+    for watch in watches.all:
         await stack.enter_async_context(watch.running())
     session = await stack.enter_async_context(aiohttp.ClientSession())
     announcer = Announcer(EventWriter(api))
@@ -173,12 +173,14 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
 def _watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> VeleroWatches:
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     backups = Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector)
+    restores = Reflector(api, RESTORES, observe_restore, namespace=namespace)
     return VeleroWatches(
         backups=backups,
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=namespace, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=namespace),
-        restores=Reflector(api, RESTORES, observe_restore, namespace=namespace),
-        transfers=backup_transfers(api, namespace, backups),
+        restores=restores,
+        backup_transfers=backup_transfers(api, namespace, backups),
+        restore_transfers=restore_transfers(api, namespace, restores),
     )
 
 
@@ -187,8 +189,9 @@ def _watch_health(watches: VeleroWatches, health: Health) -> None:
     watch_checks(health, "restores", watches.restores)
     watch_checks(health, "downloadrequests", watches.downloads)
     watch_checks(health, "backupstoragelocations", watches.locations)
-    for name, watch in watches.transfers.watches.items():
-        watch_metric(name, watch)
+    for transfers in (watches.backup_transfers, watches.restore_transfers):
+        for name, watch in transfers.watches.items():
+            watch_metric(name, watch)
 
 
 async def _check_set_up(client: Client) -> None:

@@ -20,7 +20,7 @@ from activities import following as followed_at
 from activities.artefacts import Artefacts, observe_download
 from activities.evidence import Evidence
 from activities.requests import Created, CreateRequest, FollowRequest, StepRequest, VerifyRequest
-from activities.transfers import backup_transfers
+from activities.transfers import backup_transfers, restore_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from local_cluster.cluster import LocalCluster
 from operation_engine.domain import identity
@@ -72,18 +72,20 @@ class Verbs:
 async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
     selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
     backups = Reflector(api, BACKUPS, observe_backup, namespace=VELERO, selector=selector)
+    restores = Reflector(api, RESTORES, observe_restore, namespace=VELERO)
     watches = VeleroWatches(
         backups=backups,
-        transfers=backup_transfers(api, VELERO, backups),
+        backup_transfers=backup_transfers(api, VELERO, backups),
+        restore_transfers=restore_transfers(api, VELERO, restores),
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=VELERO, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=VELERO),
-        restores=Reflector(api, RESTORES, observe_restore, namespace=VELERO),
+        restores=restores,
     )
     async with (
         watches.backups.running(),
         watches.downloads.running(),
         watches.locations.running(),
-        watches.transfers.running(),
+        watches.backup_transfers.running(),
         aiohttp.ClientSession() as session,
     ):
         reader = Artefacts(api, watches.downloads, session, VELERO, LABELS)
