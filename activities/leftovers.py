@@ -73,7 +73,8 @@ class LeftoverActivities:
         unreadable: list[str] = []
         unlisted: list[str] = []
         for name in request.names:
-            is_there = await self._look(name) is not None
+            found = await self._look(name)
+            is_there = found is not None and found.labels.get(identity.OPERATION_LABEL) == request.ref.uid
             created = await self._created(name, request) if is_there else None
             if created is not None:
                 kept |= {kind for kind in created if kind not in LEFTOVER_KINDS}

@@ -3,11 +3,13 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 TASK_QUEUE = "vworkspace-operations"
+WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,17 @@ class Temporal:
     def signal(self, workflow_id: str, name: str, payload: Any) -> None:
         self._call("signal", "--workflow-id", workflow_id, "--name", name, "--input", json.dumps(payload))
 
+    def terminate(self, workflow_id: str, reason: str = "") -> None:
+        self._call("terminate", "--workflow-id", workflow_id, *(("--reason", reason) if reason else ()))
+
+    def cancel(self, workflow_id: str) -> None:
+        """As Request Cancellation in the UI does."""
+        self._call("cancel", "--workflow-id", workflow_id)
+
+    def delete(self, workflow_id: str) -> None:
+        """Its history is gone, and a run that is open is terminated."""
+        self._call("delete", "--workflow-id", workflow_id, "--yes")
+
     def start_like(self, operation: Mapping[str, Any], workflow_id: str) -> str:
         """The UI fills in type and input of the workflow, lets the id be edited, and allows a duplicate."""
         meta = operation["metadata"]
@@ -100,6 +113,20 @@ class Temporal:
         like = ("--type", "BackupWorkflow", "--task-queue", TASK_QUEUE, "--input", ref)
         started = self._call("start", *_named(workflow_id, None), *like, "--id-reuse-policy", "AllowDuplicate")
         return str(json.loads(started.stdout)["runId"])
+
+    def await_start(self, workflow_id: str) -> None:
+        """Wait until the workflow is there: a start tells nobody."""
+        self._await(lambda: self.run(workflow_id) is not None, f"{workflow_id} was not started")
+
+    def await_gone(self, workflow_id: str) -> None:
+        """Wait until Temporal knows it no more: a deletion is done behind its answer."""
+        self._await(lambda: self.run(workflow_id) is None, f"{workflow_id} is still there")
+
+    def _await(self, holds: Callable[[], bool], otherwise: str) -> None:
+        deadline = time.monotonic() + WITHIN_S
+        while not holds():
+            assert time.monotonic() < deadline, otherwise
+            time.sleep(0.2)
 
     def await_end(self, workflow_id: str, run_id: str | None = None) -> None:
         """Wait until a run has ended, whichever way: later than its last status, for Events are told after that."""
