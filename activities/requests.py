@@ -151,6 +151,9 @@ class RestoreVerified(ApiModel):
     """`Kind/name` of what has to roll out."""
     claims: tuple[str, ...] = ()
     """Names of the claims that have to be bound."""
+    volume_count: int = 0
+    """Those of them whose data came back."""
+    volume_bytes: int = 0
     warnings: tuple[str, ...] = ()
 
 

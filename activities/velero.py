@@ -71,7 +71,20 @@ class VeleroWatches:
     locations: Reflector[StorageLocation]
     restores: Reflector[RestoreObservation]
     """All of them, not only ours: Velero works on one at a time, and whoever waits is told behind which."""
-    transfers: Transfers
+    backup_transfers: Transfers
+    restore_transfers: Transfers
+
+    @property
+    def all(self) -> tuple["Reflector[Any] | Transfers", ...]:
+        """Each of them is to run for as long as the worker does."""
+        return (
+            self.backups,
+            self.downloads,
+            self.locations,
+            self.restores,
+            self.backup_transfers,
+            self.restore_transfers,
+        )
 
 
 class VeleroActivities:
@@ -93,7 +106,14 @@ class VeleroActivities:
         self._namespace, self._cluster_id = velero_namespace, cluster_id
         self._storage_locations = storage_locations
         self._follower = Follower(
-            "Velero Backup", api, store, watches.backups, BACKUPS, observe_backup, velero_namespace, watches.transfers
+            "Velero Backup",
+            api,
+            store,
+            watches.backups,
+            BACKUPS,
+            observe_backup,
+            velero_namespace,
+            watches.backup_transfers,
         )
 
     @activity.defn

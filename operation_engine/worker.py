@@ -20,7 +20,7 @@ from activities.probes import ProbeActivities
 from activities.restores import RestoreActivities
 from activities.rollouts import RolloutActivities
 from activities.safeguarding import Safeguarding, safeguarding
-from activities.transfers import backup_transfers
+from activities.transfers import backup_transfers, restore_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from operation_engine.domain import identity
 from operation_engine.domain.velero import observe_backup, observe_restore, observe_storage_location
@@ -146,7 +146,7 @@ def _workers(settings: Settings, client: Client, parts: WorkerParts) -> tuple[Wo
 async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack) -> WorkerParts:
     cluster = settings.cluster_id or await cluster_id_patiently(api)
     watches = velero_watches(api, settings.velero_namespace, _labels(cluster))
-    for watch in (watches.backups, watches.downloads, watches.locations, watches.restores, watches.transfers):
+    for watch in watches.all:
         await stack.enter_async_context(watch.running())
     return await _parts(settings, client, api, cluster, watches, stack)
 
@@ -218,12 +218,14 @@ def velero_watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -
     """What one worker watches of Velero, for all who wait; of Backups and downloads only what carries the labels."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     backups = Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector)
+    restores = Reflector(api, RESTORES, observe_restore, namespace=namespace)
     return VeleroWatches(
         backups=backups,
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=namespace, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=namespace),
-        restores=Reflector(api, RESTORES, observe_restore, namespace=namespace),
-        transfers=backup_transfers(api, namespace, backups),
+        restores=restores,
+        backup_transfers=backup_transfers(api, namespace, backups),
+        restore_transfers=restore_transfers(api, namespace, restores),
     )
 
 
@@ -232,8 +234,9 @@ def _watch_health(watches: VeleroWatches, health: Health) -> None:
     watch_checks(health, "restores", watches.restores)
     watch_checks(health, "downloadrequests", watches.downloads)
     watch_checks(health, "backupstoragelocations", watches.locations)
-    for name, watch in watches.transfers.watches.items():
-        watch_metric(name, watch)
+    for transfers in (watches.backup_transfers, watches.restore_transfers):
+        for name, watch in transfers.watches.items():
+            watch_metric(name, watch)
 
 
 async def _check_set_up(client: Client) -> None:

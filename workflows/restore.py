@@ -268,9 +268,10 @@ class _Restore:
         checks = Checks(operation, wanted, self.namespaces.destination, (verified.verdict.message,))
         await checks.run(verified.workloads, verified.claims)
         message = " ".join(checks.held)
+        done = progress.complete(operation.next.progress, verified.item_count, verified.volume_bytes)
         operation.next = lifecycle.verified(
             operation.next, True, Reason.VELERO_RESTORE_COMPLETED, message, operation.now()
-        ).model_copy(update={"progress": progress.complete(operation.next.progress, verified.item_count)})
+        ).model_copy(update={"progress": done})
         missing = self._missing(ended)
         if (fault := await self.safeguards.resume()) is not None:
             message = f"{message} But: {fault}"
@@ -298,6 +299,8 @@ class _Restore:
         outputs = before.model_copy(
             update={
                 "restored_item_count": str(verified.item_count),
+                "volume_count": str(verified.volume_count),
+                "volume_bytes": str(verified.volume_bytes),
                 "warnings": bounded_warnings((*before.warnings, *verified.warnings)),
             }
         )

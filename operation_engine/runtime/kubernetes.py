@@ -150,7 +150,9 @@ RESTORES = Resource("velero.io", "v1", "restores")
 BACKUP_STORAGE_LOCATIONS = Resource("velero.io", "v1", "backupstoragelocations")
 DOWNLOAD_REQUESTS = Resource("velero.io", "v1", "downloadrequests")
 POD_VOLUME_BACKUPS = Resource("velero.io", "v1", "podvolumebackups")
+POD_VOLUME_RESTORES = Resource("velero.io", "v1", "podvolumerestores")
 DATA_UPLOADS = Resource("velero.io", "v2alpha1", "datauploads")
+DATA_DOWNLOADS = Resource("velero.io", "v2alpha1", "datadownloads")
 VOLUME_SNAPSHOT_CLASSES = Resource("snapshot.storage.k8s.io", "v1", "volumesnapshotclasses")
 
 
