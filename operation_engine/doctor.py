@@ -12,6 +12,7 @@ from operation_engine.runtime.kubernetes import (
     BACKUP_STORAGE_LOCATIONS,
     BACKUPS,
     CONFIG_MAPS,
+    DATA_DOWNLOADS,
     DATA_UPLOADS,
     DOWNLOAD_REQUESTS,
     EVENTS,
@@ -20,6 +21,7 @@ from operation_engine.runtime.kubernetes import (
     NAMESPACES,
     OPERATIONS,
     POD_VOLUME_BACKUPS,
+    POD_VOLUME_RESTORES,
     PVS,
     RESTORES,
     SERVICES,
@@ -32,6 +34,7 @@ from operation_engine.runtime.kubernetes import (
 from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.temporal import connect, missing_search_attributes
 
+_MOVERS = (POD_VOLUME_BACKUPS, DATA_UPLOADS, POD_VOLUME_RESTORES, DATA_DOWNLOADS)
 _REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 STALE_AFTER = timedelta(minutes=5)
 """Velero looks at its locations every minute, unless it was told otherwise."""
@@ -109,9 +112,9 @@ def _velero_rights(velero: str) -> list[Right]:
         Right("patch", CONFIG_MAPS, velero),
         Right("list", BACKUP_STORAGE_LOCATIONS, velero),
         Right("watch", BACKUP_STORAGE_LOCATIONS, velero),
-        Right("list", POD_VOLUME_BACKUPS, velero),
+        *(Right("list", kind, velero) for kind in _MOVERS),
+        *(Right("patch", kind, velero) for kind in _MOVERS),
         Right("watch", POD_VOLUME_BACKUPS, velero),
-        Right("list", DATA_UPLOADS, velero),
         Right("watch", DATA_UPLOADS, velero),
         Right("create", DOWNLOAD_REQUESTS, velero),
         Right("list", DOWNLOAD_REQUESTS, velero),

@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
+from activities.draining import DrainActivities
 from activities.failures import Failures
 from activities.leftovers import LeftoverActivities
 from activities.operations import OperationActivities
@@ -60,6 +61,7 @@ class WorkerParts:
     restores: RestoreActivities
     rollouts: RolloutActivities
     leftovers: LeftoverActivities
+    draining: DrainActivities
     probes: ProbeActivities
     safeguards: Safeguarding
     watches: VeleroWatches
@@ -99,6 +101,7 @@ class WorkerParts:
             self.probes.await_http,
             self.leftovers.drain_restores,
             self.leftovers.delete_leftovers,
+            self.draining.drain,
             *self.safeguards.waits,
         ]
 
@@ -165,6 +168,7 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
         rollouts=RolloutActivities(api, store),
         probes=ProbeActivities(api, store, session),
         leftovers=LeftoverActivities(api, store, watches, artefacts, settings.velero_namespace),
+        draining=DrainActivities(api, store, watches, settings.velero_namespace),
         safeguards=safeguarding(settings, api, store, artefacts, watches.locations, cluster),
         watches=watches,
     )

@@ -9,6 +9,9 @@ BACKUP_UID_LABEL = "velero.io/backup-uid"
 BACKUP_NAME_LABEL = "velero.io/backup-name"
 
 
+_ENDED = frozenset({"Completed", "Failed", "Canceled"})
+
+
 class Transfer(ApiModel):
     """One volume on its way: a PodVolumeBackup or a DataUpload."""
 
@@ -30,3 +33,9 @@ def observe_backup_transfer(manifest: Mapping[str, Any]) -> Transfer:
         bytes_done=progress.get("bytesDone") or 0,
         bytes_total=progress.get("totalBytes") or 0,
     )
+
+
+def is_to_be_stopped(manifest: Mapping[str, Any]) -> bool:
+    """Whether a data mover still works and was not told to stop; of uploads and downloads alike."""
+    phase = (manifest.get("status") or {}).get("phase", "")
+    return phase not in _ENDED and not manifest.get("spec", {}).get("cancel")

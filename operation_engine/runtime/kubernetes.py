@@ -142,6 +142,8 @@ BACKUP_STORAGE_LOCATIONS = Resource("velero.io", "v1", "backupstoragelocations")
 DOWNLOAD_REQUESTS = Resource("velero.io", "v1", "downloadrequests")
 POD_VOLUME_BACKUPS = Resource("velero.io", "v1", "podvolumebackups")
 DATA_UPLOADS = Resource("velero.io", "v2alpha1", "datauploads")
+POD_VOLUME_RESTORES = Resource("velero.io", "v1", "podvolumerestores")
+DATA_DOWNLOADS = Resource("velero.io", "v2alpha1", "datadownloads")
 VOLUME_SNAPSHOT_CLASSES = Resource("snapshot.storage.k8s.io", "v1", "volumesnapshotclasses")
 
 
