@@ -180,6 +180,7 @@ RESTORES = {
         lambda: Script(locations=[UNAVAILABLE_LOCATION]),
         told=(Told("StorageLocationUnavailable", 0, CANCEL),),
     ),
+    "restore-dry-run": Scenario("Succeeded", restore_script, _restore(policy={"dryRun": True})),
     "backup-retried": Scenario(
         "Succeeded",
         lambda: Script(locations=[AVAILABLE] * 2, attempts=[[seen("Failed", failure_reason="full")], list(HAPPY)]),
@@ -198,5 +199,6 @@ SCENARIOS = {
     "backup-waited-for-location": Scenario("Succeeded", _waited),
     "backup-location-went-away": Scenario("Succeeded", _went_away),
     "backup-accepted-in-part": Scenario("Succeeded", _partial, {"policy": {"partialFailure": "Accept"}}),
+    "backup-dry-run": Scenario("Succeeded", parts={"policy": {"dryRun": True}}),
     "unsupported": Scenario("UnsupportedOperation", parts={"type": "Upgrade"}),
 }
