@@ -11,6 +11,7 @@ from datetime import datetime
 from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
+from activities.following import Teller
 from activities.operations import own_run
 from activities.removing import remove
 from activities.requests import HEARTBEAT_EVERY, CleanedUp, LeftoversRequest
@@ -76,8 +77,9 @@ class LeftoverActivities:
                 continue
             kept |= {kind for kind in created if kind not in LEFTOVER_KINDS}
             doomed += await self._doomed(name, created, request.destination)
-        await remove(self._api, LEFTOVER_KINDS, request.destination, doomed)
-        return CleanedUp(status=status, message=leftovers.told(doomed, sorted(kept), unreadable))
+        tell = Teller(self._store, request, status)
+        await remove(self._api, LEFTOVER_KINDS, request.destination, doomed, tell)
+        return CleanedUp(status=tell.status, message=leftovers.told(doomed, sorted(kept), unreadable))
 
     async def _look(self, name: str) -> RestoreObservation | None:
         held = self._watches.restores.index.get((self._namespace, name))

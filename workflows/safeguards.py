@@ -236,10 +236,10 @@ class Safeguards:
         )
         try:
             await self._follow(WorkloadActivities.delete_replaced, request, "Make room for volumes", REPLACE_WITHIN)
-        except TimedOut:
+        except TimedOut as bound:
             raise Stop(
                 Reason.CLEANUP_FAILED,
-                f"{found.gate.message} Not all of it was gone after {REPLACE_WITHIN}. See what holds it: "
+                f"{found.gate.message} Not all of it was gone after {REPLACE_WITHIN}: {bound} See what holds it: "
                 f"kubectl get pods,persistentvolumeclaims -n {self._agreed.destination}",
             ) from None
         operation.end(step, found.gate.message.replace("To be replaced", "Deleted, to be replaced"))
