@@ -1,7 +1,8 @@
 """What a wait says when its time has run out: what it waited for."""
 
 import pytest
-from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutType
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from workflows.run import TimedOut, _translated
 
@@ -20,8 +21,8 @@ def ended(cause: BaseException) -> ActivityError:
     return error
 
 
-def out_of_time(*heartbeat: object, cause: BaseException | None = None) -> TimeoutError:
-    error = TimeoutError("timed out", type=TimeoutType.SCHEDULE_TO_CLOSE, last_heartbeat_details=heartbeat)
+def out_of_time(*heartbeat: object, cause: BaseException | None = None) -> ActivityTimeout:
+    error = ActivityTimeout("timed out", type=TimeoutType.SCHEDULE_TO_CLOSE, last_heartbeat_details=heartbeat)
     error.__cause__ = cause
     return error
 
