@@ -75,7 +75,9 @@ class Safeguards:
             raise Stop(answer.gate.reason or Reason.CONSENT_MISSING, answer.gate.message, refused=True)
         operation.end(RestoreStep.CONSENT, answer.gate.message)
         self.agreed = answer
-        await approval(operation, RestoreStep.APPROVE, answer.approval_because)
+        if await approval(operation, RestoreStep.APPROVE, answer.approval_because):
+            # Before anything is touched: hours may have passed.
+            await self._still_agreed()
 
     async def prepare(self, *, skip_safety_backup: bool = False, clean_up: CleanUp | None = None) -> None:
         """Everything that comes before the Velero Restore; `clean_up` once all of it is saved. Raises Stop."""
