@@ -27,9 +27,9 @@ WITHIN_S = 30.0
 HOLD = "example.com/hold"
 
 
-@pytest.fixture
-def operation(kubectl: Kubectl, operations: Operations, namespace: str) -> Json:
-    kubectl.apply(restore(namespace, f"of-{namespace}", parameters={"cleanup": "DeleteRestored"}))
+@pytest.fixture(params=[{}])
+def operation(request: pytest.FixtureRequest, kubectl: Kubectl, operations: Operations, namespace: str) -> Json:
+    kubectl.apply(restore(namespace, f"of-{namespace}", parameters={"cleanup": "DeleteRestored", **request.param}))
     return operations.get(namespace, "restore")
 
 
@@ -115,7 +115,8 @@ async def test_only_what_the_attempt_created_there_goes(
         assert left(kubectl, elsewhere) == {"neighbour"}
 
 
-async def test_without_a_readable_list_nothing_is_deleted_and_that_is_said(
+@pytest.mark.parametrize("operation", [{"existingResourcePolicy": "update"}], indirect=True)
+async def test_without_a_list_nothing_goes_where_the_label_proves_nothing_and_that_is_said(
     worker: Verbs, act: Acting, attempt: Attempt, request_: LeftoversRequest, kubectl: Kubectl, ref: OperationRef
 ) -> None:
     attempt.made()
@@ -123,6 +124,18 @@ async def test_without_a_readable_list_nothing_is_deleted_and_that_is_said(
     cleaned: CleanedUp = await act(worker.leftovers.delete_leftovers, request_)
     assert f"Nothing deleted of Velero Restore {attempt.name}: its resource list cannot be read" in cleaned.message
     assert left(kubectl, ref.namespace) == {"created"}
+
+
+async def test_without_a_list_label_and_age_tell_what_goes_and_that_is_said(
+    worker: Verbs, act: Acting, attempt: Attempt, request_: LeftoversRequest, kubectl: Kubectl, ref: OperationRef
+) -> None:
+    attempt.object("older")
+    attempt.made()
+    attempt.object("created")
+    attempt.object("made-anew", labelled=False)
+    cleaned: CleanedUp = await act(worker.leftovers.delete_leftovers, request_)
+    assert f"Of Velero Restore {attempt.name} no list can be read" in cleaned.message
+    assert left(kubectl, ref.namespace) == {"older", "made-anew"}
 
 
 async def test_what_a_finalizer_holds_is_waited_for_and_named(
