@@ -32,6 +32,8 @@ def printed(block: Typed, kubectl: Kubectl, cluster: LocalCluster) -> str:
     return done.stdout
 
 
+# A whole demo, a backup and three restores.
+@pytest.mark.timeout(900)
 def test_every_command_of_the_runbook_prints_what_it_shows(
     cluster: LocalCluster, kubectl: Kubectl, cleared: None
 ) -> None:
