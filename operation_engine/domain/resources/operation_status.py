@@ -196,6 +196,13 @@ class Outputs(ApiModel):
     """What came of it; numbers are strings here, as the public interface has it."""
 
     backup_name: Line | None = Field(default=None, description="The Velero Backup that was made or used.")
+    backup_uid: Line | None = Field(
+        default=None, description="Its uid: every attempt of a restore takes this very backup, and no namesake of it."
+    )
+    backup_started_at: Line | None = Field(
+        default=None,
+        description="When Velero began the backup that is restored (RFC 3339): what came after is not in it.",
+    )
     backup_item_count: Line | None = Field(default=None, description="Objects in the backup.")
     backup_size_bytes: Line | None = Field(
         default=None, description="Bytes of the backup's contents in the bucket; volume data is kept apart from them."
