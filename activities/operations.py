@@ -10,8 +10,9 @@ from temporalio import activity
 
 from activities.requests import Claimed, ClaimRequest, CreateRequest, GateAnswer, StepRequest
 from operation_engine.domain import steps
-from operation_engine.domain.admission import Facts, admit
+from operation_engine.domain.admission import Facts, Gate, admit
 from operation_engine.domain.claim import RunIdentity
+from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.lifecycle import Life, enter
 from operation_engine.domain.policy import Clocks, Verification, clocks_of, verification_of
 from operation_engine.domain.resources.operation import Operation
@@ -19,7 +20,7 @@ from operation_engine.domain.resources.operation_parameters import Cleanup
 from operation_engine.domain.resources.operation_spec import OperationSpec, PartialFailure
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.records.operations import OperationStore
+from operation_engine.records.operations import OperationGone, OperationStore
 from operation_engine.runtime.kubernetes import APPLICATION_INSTANCES, NAMESPACES, KubernetesApi, NotFound
 
 _APPLICATION_INSTANCE = "ApplicationInstance"
@@ -29,6 +30,18 @@ def own_run() -> RunIdentity:
     """The workflow run that the current activity works for: from its context, never from the workflow's code."""
     info = activity.info()
     return RunIdentity(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "")
+
+
+async def is_left_to(store: OperationStore, ref: OperationRef, own: RunIdentity) -> bool:
+    """Whether nobody but this run lets go of the Operation's work: not while another one goes on with it.
+
+    An Operation that is gone has nobody else.
+    """
+    try:
+        claim = (await store.read(ref)).operation.status.workflow
+    except OperationGone:
+        return True
+    return claim is None or (claim.run_id == own.run_id and not claim.closed)
 
 
 class OperationActivities:
@@ -52,15 +65,16 @@ class OperationActivities:
             partial_failure=spec.policy.partial_failure or PartialFailure.FAIL,
             clocks=_clocks(spec),
             verification=_verification(spec),
+            dry_run=bool(spec.policy.dry_run),
             deletes_leftovers=spec.parameters.cleanup == Cleanup.DELETE_RESTORED,
+            cancel=spec.cancel,
         )
 
     @activity.defn
     async def admit_operation(self, request: StepRequest) -> GateAnswer:
         """Whether the Operation may run: its spec, its namespace, its target."""
         status = await self._store.write(request.ref, own_run(), request.report)
-        operation = await self._store.current(request.ref)
-        return GateAnswer(status=status, gate=admit(operation, await self._facts(operation)))
+        return GateAnswer(status=status, gate=await self.admission(await self._store.current(request.ref)))
 
     @activity.defn
     async def write_report(self, request: StepRequest) -> OperationStatus:
@@ -71,6 +85,10 @@ class OperationActivities:
     async def begin_attempt(self, request: CreateRequest) -> OperationStatus:
         """A new attempt with the name that its Velero object will have; repeated after a crash it is the same one."""
         return await self._store.begin_attempt(request.ref, own_run(), request.report, request.after, request.cause)
+
+    async def admission(self, operation: Operation) -> Gate:
+        """Whether this Operation may run."""
+        return admit(operation, await self._facts(operation))
 
     async def _facts(self, operation: Operation) -> Facts:
         namespace = await self._api.get(NAMESPACES, operation.metadata.namespace or "")

@@ -95,7 +95,7 @@ class RestoreActivities:
     async def find_backup(self, request: StepRequest) -> FoundBackup:
         """The backup that the Operation names, and whether it can be restored now."""
         status = await self._store.write(request.ref, own_run(), request.report)
-        return await self._found(await self._store.current(request.ref), status)
+        return await self.found(await self._store.current(request.ref), status)
 
     @activity.defn
     async def await_backup(self, request: StepRequest) -> FoundBackup:
@@ -103,7 +103,7 @@ class RestoreActivities:
         status = await self._store.write(request.ref, own_run(), request.report)
         operation, told = await self._store.current(request.ref), Pace(WRITE_MESSAGE_EVERY_S)
         while True:
-            found = await self._found(operation, status)
+            found = await self.found(operation, status)
             if found.gate.answer != Answer.WAIT or found.gate.reason != status.reason:
                 return found
             wanted = lifecycle.say(status, found.gate.reason or Reason.PENDING, found.gate.message)
@@ -187,14 +187,15 @@ class RestoreActivities:
             warnings=parsed.bounded_warnings(restore_warnings(contents)),
         )
 
-    async def _found(self, operation: Operation, status: OperationStatus) -> FoundBackup:
+    async def found(self, operation: Operation, status: OperationStatus) -> FoundBackup:
+        """The backup of an Operation, looked up without a write; `status` as it stands."""
         namespaces, settled = restores.namespaces_of(operation), pinned.pinned(status.outputs)
         policy = operation.spec.policy.partial_failure or PartialFailure.FAIL
         found = await self._choose(operation, namespaces.source, policy, settled)
         if isinstance(found, Gate):
             return FoundBackup(status=status, gate=found)
         backup, now = found, datetime.now(UTC)
-        location = await self._location(backup)
+        location = await self.location(backup)
         gate = restores.usable(backup, location, policy, now, clocks_of(operation.spec).timeout)
         problems: tuple[str, ...] = ()
         if gate.answer == Answer.PASS and backup.phase == BackupPhase.PARTIALLY_FAILED:
@@ -304,9 +305,10 @@ class RestoreActivities:
         return restored.brought(restored.restored_items(listed))
 
     async def _location_of(self, backup_name: str) -> StorageLocation | None:
-        return await self._location(observe_backup(await self._api.get(BACKUPS, backup_name, self._namespace)))
+        return await self.location(observe_backup(await self._api.get(BACKUPS, backup_name, self._namespace)))
 
-    async def _location(self, backup: BackupObservation) -> StorageLocation | None:
+    async def location(self, backup: BackupObservation) -> StorageLocation | None:
+        """Where the backup lies; None where there is no such location."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SYNC_WITHIN_S):
                 await self._watches.locations.synced.wait()

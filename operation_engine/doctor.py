@@ -14,6 +14,7 @@ from operation_engine.runtime.kubernetes import (
     CONFIG_MAPS,
     DATA_DOWNLOADS,
     DATA_UPLOADS,
+    DERIVED_KINDS,
     DOWNLOAD_REQUESTS,
     EVENTS,
     HELM_RELEASES,
@@ -34,6 +35,7 @@ from operation_engine.runtime.kubernetes import (
 from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.temporal import connect, missing_search_attributes
 
+_MOVERS = (POD_VOLUME_BACKUPS, DATA_UPLOADS, POD_VOLUME_RESTORES, DATA_DOWNLOADS)
 _REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 STALE_AFTER = timedelta(minutes=5)
 """Velero looks at its locations every minute, unless it was told otherwise."""
@@ -75,7 +77,7 @@ def _own_rights(engine: str) -> list[Right]:
 
 def _cluster_rights() -> list[Right]:
     """In tenants' namespaces, and on what has none."""
-    listed = (*LEFTOVER_KINDS.values(), HELM_RELEASES)
+    listed = (*LEFTOVER_KINDS.values(), *DERIVED_KINDS, HELM_RELEASES)
     deleted = tuple(LEFTOVER_KINDS.values())
     return [
         Right("list", OPERATIONS),
@@ -111,14 +113,7 @@ def _velero_rights(velero: str) -> list[Right]:
         Right("patch", CONFIG_MAPS, velero),
         Right("list", BACKUP_STORAGE_LOCATIONS, velero),
         Right("watch", BACKUP_STORAGE_LOCATIONS, velero),
-        Right("list", POD_VOLUME_BACKUPS, velero),
-        Right("watch", POD_VOLUME_BACKUPS, velero),
-        Right("list", DATA_UPLOADS, velero),
-        Right("watch", DATA_UPLOADS, velero),
-        Right("list", POD_VOLUME_RESTORES, velero),
-        Right("watch", POD_VOLUME_RESTORES, velero),
-        Right("list", DATA_DOWNLOADS, velero),
-        Right("watch", DATA_DOWNLOADS, velero),
+        *(Right(verb, kind, velero) for verb in ("list", "watch", "patch") for kind in _MOVERS),
         Right("create", DOWNLOAD_REQUESTS, velero),
         Right("list", DOWNLOAD_REQUESTS, velero),
         Right("watch", DOWNLOAD_REQUESTS, velero),
@@ -180,7 +175,7 @@ async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
         missing = [
             str(right)
             for right in rights(settings.velero_namespace, settings.engine_namespace)
-            if not await _allowed(api, right)
+            if not await is_allowed(api, right)
         ]
     except KubernetesError as error:
         return Finding("permissions", str(error), "see the lines above")
@@ -189,7 +184,7 @@ async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
     return Finding("permissions", f"may not {', '.join(missing)}", APPLY_RIGHTS)
 
 
-async def _allowed(api: KubernetesApi, right: Right) -> bool:
+async def is_allowed(api: KubernetesApi, right: Right) -> bool:
     attributes = {
         "verb": right.verb,
         "group": right.resource.group,

@@ -11,9 +11,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
+from activities.draining import DrainActivities
 from activities.failures import Failures
+from activities.inventory import Inventory
 from activities.leftovers import LeftoverActivities
 from activities.operations import OperationActivities
+from activities.planning import PlanActivities, Planner
 from activities.probes import ProbeActivities
 from activities.restores import RestoreActivities
 from activities.rollouts import RolloutActivities
@@ -32,6 +35,7 @@ from operation_engine.runtime.kubernetes import (
     DOWNLOAD_REQUESTS,
     RESTORES,
     KubernetesApi,
+    cluster_id,
     cluster_id_patiently,
 )
 from operation_engine.runtime.settings import Settings
@@ -60,8 +64,10 @@ class WorkerParts:
     restores: RestoreActivities
     rollouts: RolloutActivities
     leftovers: LeftoverActivities
+    draining: DrainActivities
     probes: ProbeActivities
     safeguards: Safeguarding
+    plans: PlanActivities
     watches: VeleroWatches
 
     @property
@@ -82,6 +88,7 @@ class WorkerParts:
             r.create_restore,
             r.explain_restore,
             r.verify_contents,
+            self.plans.plan_operation,
             *self.safeguards.short,
         ]
 
@@ -99,6 +106,7 @@ class WorkerParts:
             self.probes.await_http,
             self.leftovers.drain_restores,
             self.leftovers.delete_leftovers,
+            self.draining.drain,
             *self.safeguards.waits,
         ]
 
@@ -140,32 +148,72 @@ def _workers(settings: Settings, client: Client, parts: WorkerParts) -> tuple[Wo
 
 async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack) -> WorkerParts:
     cluster = settings.cluster_id or await cluster_id_patiently(api)
-    labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
-    watches = velero_watches(api, settings.velero_namespace, labels)
+    watches = velero_watches(api, settings.velero_namespace, _labels(cluster))
     for watch in watches.all:
         await stack.enter_async_context(watch.running())
+    return await _parts(settings, client, api, cluster, watches, stack)
+
+
+@asynccontextmanager
+async def planning(settings: Settings, client: Client, api: KubernetesApi) -> AsyncIterator[Planner]:
+    """The worker's planner for a command: it watches what answers it and nothing else, and never asks Temporal."""
+    cluster = settings.cluster_id or await cluster_id(api)
+    watches = velero_watches(api, settings.velero_namespace, _labels(cluster))
+    async with AsyncExitStack() as stack:
+        for watch in (watches.downloads, watches.locations):
+            await stack.enter_async_context(watch.running())
+        yield (await _parts(settings, client, api, cluster, watches, stack)).plans.planner
+
+
+def _labels(cluster: str) -> dict[str, str]:
+    return {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
+
+
+async def _parts(
+    settings: Settings,
+    client: Client,
+    api: KubernetesApi,
+    cluster: str,
+    watches: VeleroWatches,
+    stack: AsyncExitStack,
+) -> WorkerParts:
     session = await stack.enter_async_context(aiohttp.ClientSession())
     announcer = Announcer(EventWriter(api))
     store = OperationStore(api, Runs(client), announcer, settings.temporal_namespace, settings.temporal_ui_url)
-    artefacts = Artefacts(api, watches.downloads, session, settings.velero_namespace, labels)
+    velero, labels = settings.velero_namespace, _labels(cluster)
+    artefacts = Artefacts(api, watches.downloads, session, velero, labels)
+    operations = OperationActivities(api, store, require_managed_namespace=settings.require_managed_namespace)
+    backups = VeleroActivities(
+        api,
+        store,
+        watches,
+        artefacts,
+        velero_namespace=velero,
+        cluster_id=cluster,
+        storage_locations=settings.storage_locations,
+    )
+    restores = RestoreActivities(api, store, watches, artefacts, velero_namespace=velero, cluster_id=cluster)
+    safeguards = safeguarding(settings, api, store, artefacts, watches.locations, cluster)
+    planner = Planner(
+        operations=operations,
+        velero=backups,
+        restores=restores,
+        namespaces=safeguards.namespaces,
+        workloads=safeguards.workloads,
+        suspensions=safeguards.suspensions,
+        inventory=Inventory(api, restores, artefacts),
+        mode=settings.approvals_mode,
+    )
     return WorkerParts(
-        operations=OperationActivities(api, store, require_managed_namespace=settings.require_managed_namespace),
-        velero=VeleroActivities(
-            api,
-            store,
-            watches,
-            artefacts,
-            velero_namespace=settings.velero_namespace,
-            cluster_id=cluster,
-            storage_locations=settings.storage_locations,
-        ),
-        restores=RestoreActivities(
-            api, store, watches, artefacts, velero_namespace=settings.velero_namespace, cluster_id=cluster
-        ),
+        operations=operations,
+        velero=backups,
+        restores=restores,
         rollouts=RolloutActivities(api, store),
         probes=ProbeActivities(api, store, session),
-        leftovers=LeftoverActivities(api, store, watches, artefacts, settings.velero_namespace),
-        safeguards=safeguarding(settings, api, store, artefacts, watches.locations, cluster),
+        leftovers=LeftoverActivities(api, store, watches, artefacts, velero),
+        draining=DrainActivities(api, store, watches, velero),
+        safeguards=safeguards,
+        plans=PlanActivities(planner, store),
         watches=watches,
     )
 

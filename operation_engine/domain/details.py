@@ -23,7 +23,7 @@ def current_details(status: OperationStatus, refusals: Sequence[str] = ()) -> st
         *(f"**{_code(refusal)}**" for refusal in refusals),
         _headline(status),
         _code(status.message) if status.message else "",
-        _AGAIN if status.phase == Phase.FAILED else "",
+        _AGAIN if status.phase in (Phase.FAILED, Phase.CANCELLED) else "",
         _how_to_decide(status) if status.reason == Reason.AWAITING_DECISION else "",
         _outputs(status),
         "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(status.steps, 1)),
