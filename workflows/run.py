@@ -16,7 +16,7 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 from workflows.decisions import Decisions
 
 with workflow.unsafe.imports_passed_through():
-    from activities.failures import FENCED
+    from activities.failures import ATTEMPT_OF_ANOTHER_RUN, FENCED
     from activities.operations import OperationActivities
     from activities.requests import HEARTBEAT_TIMEOUT, Claimed, ClaimRequest, GateAnswer, StepRequest
     from operation_engine.domain import attempts, lifecycle, report, search, steps
@@ -57,6 +57,10 @@ class Stop(Exception):
 
 class TimedOut(Exception):
     """An activity was not done within its bound."""
+
+
+class AttemptOfAnotherRun(Exception):
+    """By a Reset this run came into an attempt that it did not begin: it begins one of its own."""
 
 
 class OperationRun:
@@ -259,6 +263,8 @@ def _translated(error: ActivityError) -> Exception:
     if isinstance(cause, ApplicationError):
         if cause.type == FENCED:
             return ApplicationError(cause.message, type=FENCED, non_retryable=True)
+        if cause.type == ATTEMPT_OF_ANOTHER_RUN:
+            return AttemptOfAnotherRun(cause.message)
         return Stop(_REASONS.get(cause.type or "", Reason.ENGINE_UNAVAILABLE), lifecycle.bounded(cause.message))
     return error
 
