@@ -111,8 +111,9 @@ class LeftoverActivities:
         return False
 
     async def _created(self, name: str, request: LeftoversRequest) -> Mapping[str, frozenset[str]] | None:
-        """Names by kind; None where the Restore's list cannot be read."""
-        if await self._look(name) is None:
+        """Names by kind; None where the Restore's list cannot be read, or it is not this Operation's."""
+        found = await self._look(name)
+        if found is None or found.labels.get(identity.OPERATION_LABEL) != request.ref.uid:
             return None
         backup = observe_backup(await self._api.get(BACKUPS, request.backup_name, self._namespace))
         location = self._watches.locations.index.get((self._namespace, backup.storage_location or ""))

@@ -28,8 +28,9 @@ from activities.requests import (
 )
 from activities.velero import SYNC_WITHIN_S, WRITE_MESSAGE_EVERY_S, VeleroWatches
 from operation_engine.domain import artefacts as parsed
-from operation_engine.domain import attempts, lifecycle, restored, restores
-from operation_engine.domain.admission import Answer
+from operation_engine.domain import attempts, lifecycle, pinned, restored, restores
+from operation_engine.domain.admission import Answer, Gate
+from operation_engine.domain.pinned import Pinned
 from operation_engine.domain.policy import clocks_of
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_spec import PartialFailure
@@ -138,6 +139,9 @@ class RestoreActivities:
         """What the Restore brought back, by its own list and the backup's."""
         status = await self._store.write(request.ref, own_run(), request.report)
         try:
+            swapped = await self._swapped(request.backup_name, pinned.pinned(status.outputs))
+            if swapped is not None:
+                return _unverified(status, Reason.BACKUP_NOT_USABLE, swapped)
             contents = await self._contents(request)
         except DownloadRefused as error:
             return _unverified(status, Reason.VERIFICATION_FAILED, f"{error}.")
@@ -156,15 +160,12 @@ class RestoreActivities:
         )
 
     async def _found(self, operation: Operation, status: OperationStatus) -> FoundBackup:
-        namespaces, pinned = restores.namespaces_of(operation), status.outputs.backup_name if status.outputs else None
-        # A later attempt restores what the first one did, whatever was backed up meanwhile.
-        name = pinned or operation.spec.parameters.backup_name or ""
+        namespaces, settled = restores.namespaces_of(operation), pinned.pinned(status.outputs)
         policy = operation.spec.policy.partial_failure or PartialFailure.FAIL
-        manifest = await self._look_up(name, namespaces.source, policy)
-        if manifest is None:
-            gate = restores.backup_not_found(name, namespaces.source, self._namespace)
-            return FoundBackup(status=status, gate=gate)
-        backup, now = observe_backup(manifest), datetime.now(UTC)
+        found = await self._choose(operation, namespaces.source, policy, settled)
+        if isinstance(found, Gate):
+            return FoundBackup(status=status, gate=found)
+        backup, now = found, datetime.now(UTC)
         location = await self._location(backup)
         gate = restores.usable(backup, location, policy, now, clocks_of(operation.spec).timeout)
         problems: tuple[str, ...] = ()
@@ -172,14 +173,28 @@ class RestoreActivities:
             problems = await self._problems(backup, location)
         return FoundBackup(status=status, gate=gate, backup=backup, namespaces=namespaces, problems=problems)
 
+    async def _choose(
+        self, operation: Operation, source: str, policy: PartialFailure, settled: Pinned | None
+    ) -> BackupObservation | Gate:
+        """The backup to restore from: once one was settled on that very one, whatever was backed up meanwhile."""
+        name = operation.spec.parameters.backup_name or ""
+        manifest = await (self._named(settled.name) if settled else self._look_up(name, source, policy))
+        if manifest is None:
+            return pinned.gone(settled) if settled else restores.backup_not_found(name, source, self._namespace)
+        backup = observe_backup(manifest)
+        return backup if settled is None or pinned.is_same(settled, backup) else pinned.another(settled, backup)
+
+    async def _named(self, name: str) -> Mapping[str, Any] | None:
+        with suppress(NotFound):
+            return await self._api.get(BACKUPS, name, self._namespace)
+        return None
+
     async def _look_up(self, name: str, source: str, policy: PartialFailure) -> Mapping[str, Any] | None:
         """A Velero Backup of that name, or the newest that the Backup Operation of that name made.
 
         A Backup of another namespace that happens to have the name does not hide the Operation's own.
         """
-        named: Mapping[str, Any] | None = None
-        with suppress(NotFound):
-            named = await self._api.get(BACKUPS, name, self._namespace)
+        named = await self._named(name)
         if named is not None and named.get("spec", {}).get("includedNamespaces") == [source]:
             return named
         return await self._made_by(name, source, policy) or named
@@ -218,6 +233,13 @@ class RestoreActivities:
         others = (o for o in self._watches.restores.index.values() if not (o.queued or o.terminal))
         ahead = next((o.name for o in others if o.name != observation.name), None)
         return f" Velero works on Restore {ahead} first." if ahead else ""
+
+    async def _swapped(self, name: str, settled: Pinned | None) -> str | None:
+        """A Restore may wait in Velero's queue for long: what is said where another backup has the name by now."""
+        found = observe_backup(await self._api.get(BACKUPS, name, self._namespace))
+        if settled is None or pinned.is_same(settled, found):
+            return None
+        return f"Nobody can say which backup was restored. {pinned.another(settled, found).message}"
 
     async def _contents(self, request: VerifyRestoreRequest) -> RestoredContents:
         observation, location = request.observation, await self._location_of(request.backup_name)

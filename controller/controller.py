@@ -4,20 +4,28 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from controller.decide import Seen, Signal, Start, decide, latest_backups, see, signals
+from controller.outside import Outside
 from controller.starter import Starter
 from controller.work_queue import WorkQueue
 from operation_engine.domain.resources.operation import Operation
+from operation_engine.records.announcer import Announcer
+from operation_engine.records.events import EventWriter
+from operation_engine.records.operations import OperationStore
+from operation_engine.records.suspension import Suspensions
+from operation_engine.runtime.ends import Ends
 from operation_engine.runtime.http import Health
 from operation_engine.runtime.kubernetes import OPERATIONS, KubernetesApi, Manifest
 from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.telemetry import LAST_SUCCESSFUL_BACKUP, MANAGED_NAMESPACES, RECONCILES, get_logger
 from operation_engine.runtime.telemetry import OPERATIONS as OPERATIONS_GAUGE
+from operation_engine.runtime.temporal import Runs
 from operation_engine.runtime.watching import Key, Reflector, watch_checks
 
 STARTS_AT_ONCE = 10
@@ -120,11 +128,28 @@ async def controlling(
     """Run a controller for as long as the block lasts."""
     controller = Controller(api, Starter(client, settings.task_queue))
     watch_checks(health, "operations", controller.watch)
-    task = asyncio.create_task(controller.run(), name="controller")
-    health.live["controller"] = lambda: "the controller has stopped" if task.done() else None
+    outside = _outside(settings, client, api, controller.watch)
+    tasks = {
+        "controller": asyncio.create_task(controller.run(), name="controller"),
+        "outside reconciler": asyncio.create_task(outside.run(), name="outside reconciler"),
+    }
+    for name, task in tasks.items():
+        health.live[name] = partial(_stopped, name, task)
     try:
         yield controller
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks.values():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def _outside(settings: Settings, client: Client, api: KubernetesApi, watch: Reflector[Seen]) -> Outside:
+    announcer = Announcer(EventWriter(api))
+    store = OperationStore(api, Runs(client), announcer, settings.temporal_namespace, settings.temporal_ui_url)
+    ends = Ends(client, settings.task_queue)
+    return Outside(watch, ends, store, Suspensions(api), settings.reconcile_seconds)
+
+
+def _stopped(name: str, task: "asyncio.Task[None]") -> str | None:
+    return f"the {name} has stopped" if task.done() else None

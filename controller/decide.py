@@ -31,6 +31,8 @@ class Seen:
     target: str
     phase: Phase
     claimed: bool
+    run_id: str = ""
+    """The run that holds the claim."""
     finished_at: datetime | None = None
     generation: int = 0
     observed_generation: int = 0
@@ -82,6 +84,7 @@ def see(operation: Operation) -> Seen:
         target=operation.spec.target_ref.name,
         phase=operation.status.phase,
         claimed=operation.status.workflow is not None,
+        run_id=operation.status.workflow.run_id if operation.status.workflow else "",
         finished_at=operation.status.finished_at,
         generation=meta.generation,
         observed_generation=operation.status.observed_generation,

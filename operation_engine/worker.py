@@ -141,7 +141,7 @@ def _workers(settings: Settings, client: Client, parts: WorkerParts) -> tuple[Wo
 async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack) -> WorkerParts:
     cluster = settings.cluster_id or await cluster_id_patiently(api)
     labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
-    watches = _watches(api, settings.velero_namespace, labels)
+    watches = velero_watches(api, settings.velero_namespace, labels)
     for watch in (watches.backups, watches.downloads, watches.locations, watches.restores, watches.transfers):
         await stack.enter_async_context(watch.running())
     session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -170,7 +170,8 @@ async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stac
     )
 
 
-def _watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> VeleroWatches:
+def velero_watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -> VeleroWatches:
+    """What one worker watches of Velero, for all who wait; of Backups and downloads only what carries the labels."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     backups = Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector)
     return VeleroWatches(

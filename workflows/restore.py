@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from operation_engine.domain.artefacts import bounded_warnings
     from operation_engine.domain.decisions import SAFETY_BACKUP
     from operation_engine.domain.identity import OperationRef
+    from operation_engine.domain.pinned import pin
     from operation_engine.domain.resources.operation_status import (
         AttemptCause,
         EngineRef,
@@ -104,6 +105,9 @@ class _Restore:
     async def gates(self) -> None:
         """Whether there is a backup that may be restored here, now."""
         self.found = await passed(self.operation, FIND)
+        # Before anybody is asked to approve it: a later attempt, and a Reset, find it there.
+        settled = pin(self.operation.next.outputs, self.backup)
+        self.operation.next = self.operation.next.model_copy(update={"outputs": settled})
         await self.safeguards.consent(self.backup.name)
 
     async def attempt(self, cause: AttemptCause, skip: str | None) -> OperationStatus:
@@ -237,11 +241,11 @@ class _Restore:
 
     def _outputs(self, created: Created) -> Outputs:
         problems = self.found.problems if self.found else ()
-        return Outputs(
-            backup_name=self.backup.name,
-            storage_location=self.backup.storage_location,
-            restore_name=created.name,
-            warnings=bounded_warnings((*problems, *created.warnings)),
+        return pin(None, self.backup).model_copy(
+            update={
+                "restore_name": created.name,
+                "warnings": bounded_warnings((*problems, *created.warnings)),
+            }
         )
 
     async def _follow(self, name: str) -> tuple[Verdict, RestoreObservation | None]:

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.requests import HEARTBEAT_TIMEOUT, Claimed, ClaimRequest, GateAnswer, StepRequest
     from operation_engine.domain import attempts, lifecycle, report, search, steps
     from operation_engine.domain.admission import Answer, Gate
-    from operation_engine.domain.details import current_details
+    from operation_engine.domain.details import BEGINNING, current_details, fenced_details
     from operation_engine.domain.identity import OperationRef
     from operation_engine.domain.lifecycle import Life
     from operation_engine.domain.policy import Clocks
@@ -74,6 +74,9 @@ class OperationRun:
         self.next = OperationStatus()
         self.claimed: Claimed | None = None
         self.serial = 0
+        self.events: dict[str, int] = {}
+        """For each step, the event of the history to which a Reset repeats it."""
+        self._called_for: str | None = None
 
     @property
     def facts(self) -> Claimed:
@@ -172,6 +175,7 @@ class OperationRun:
 
         A verb whose one try may take longer than a short call has heartbeats.
         """
+        self._note_event()
         self._show_next()
         return await _guarded(
             verb,
@@ -184,6 +188,7 @@ class OperationRun:
 
     async def follow(self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta) -> Any:
         """A long wait, on its own queue so that it starves no short call. Raises Stop, TimedOut."""
+        self._note_event()
         self._show_next()
         return await _guarded(
             verb,
@@ -198,7 +203,14 @@ class OperationRun:
 
     def _show_next(self) -> None:
         """An activity may take long: the UI tells what it enters with, not what was before it."""
-        workflow.set_current_details(current_details(self.next, self.decisions.refusals))
+        workflow.set_current_details(current_details(self.next, self.decisions.refusals, self.events))
+
+    def _note_event(self) -> None:
+        """The task that calls a step's first activity ends with the event after this one."""
+        step = self.next.step or BEGINNING
+        if step != self._called_for:
+            self._called_for = step
+            self.events[step] = workflow.info().get_current_history_length() + 1
 
     async def fail(self, stop: Stop) -> NoReturn:
         """Write the end, and end the workflow as failed with the reason as the failure's type."""
@@ -240,6 +252,10 @@ async def to_the_end(operation: OperationRun, runbook: Awaitable[OperationStatus
     """The runbook's result; whatever stops it is written down as the Operation's end, and fails the workflow."""
     try:
         return await runbook
+    except ApplicationError as error:
+        if error.type == FENCED:
+            workflow.set_current_details(fenced_details(error.message))
+        raise
     except Stop as stop:
         end = stop
     except TimedOut as bound:

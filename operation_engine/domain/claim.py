@@ -50,7 +50,8 @@ def standing(own: RunIdentity, status: OperationStatus) -> Standing:
     if claim is None:
         return Standing.FENCED if status.phase.terminal else Standing.FREE
     if claim.id == own.workflow_id and claim.run_id == own.run_id:
-        return Standing.HELD
+        # Its end was written from outside: an activity of it that comes late must not open the Operation again.
+        return Standing.FENCED if claim.closed else Standing.HELD
     if status.phase == Phase.SUCCEEDED:
         return Standing.FENCED  # never reopened, by nobody
     return Standing.ASK

@@ -53,6 +53,14 @@ def workflow_id(ref: OperationRef) -> str:
     return f"operation/{ref.namespace}/{ref.name}/{ref.uid}"
 
 
+def operation_of(id_: str) -> OperationRef | None:
+    """Whose workflow has this id; None where it is none of ours."""
+    kind, *parts = id_.split("/")
+    if kind != "operation" or len(parts) != 3:
+        return None
+    return OperationRef(namespace=parts[0], name=parts[1], uid=parts[2])
+
+
 def workflow_url(ui_url: str, temporal_namespace: str, id_: str, run_id: str) -> str:
     """The page of one run in the Temporal UI, on the timeline, where step summaries stand on the bars."""
     root = ui_url.rstrip("/")

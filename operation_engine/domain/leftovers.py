@@ -57,6 +57,6 @@ def told(deleted: Sequence[object], kept_kinds: Sequence[str], unreadable: Seque
     if unreadable:
         parts.append(
             f"Nothing deleted of Velero Restore {', '.join(unreadable)}: its resource list cannot be read "
-            "(it may be gone, or was never made)."
+            "(it may be gone, was never made, or is not this Operation's)."
         )
     return " ".join(parts) or "The attempt before created nothing that is still there."

@@ -93,6 +93,7 @@ class BackupObservation(Observation):
 
     storage_location: str | None = None
     expiration: datetime | None = None
+    started_at: datetime | None = None
 
 
 class RestoreObservation(Observation):
@@ -108,6 +109,7 @@ def observe_backup(manifest: Mapping[str, Any]) -> BackupObservation:
         **_observed(manifest, "itemsBackedUp"),
         storage_location=manifest.get("spec", {}).get("storageLocation"),
         expiration=status.get("expiration"),
+        started_at=status.get("startTimestamp"),
         volumes=_volume_wish(manifest.get("spec", {})),
     )
 

@@ -88,7 +88,7 @@ class OperationStore:
         for _ in range(MAX_ROUNDS):
             stored = await self.read(ref)
             live = stored.operation.status
-            if standing(own, live) == Standing.HELD and live.steps:
+            if standing(own, live) == Standing.HELD and live.steps and not _was_pointed_to(live):
                 return live
             await self._check_claim(own, stored)
             claimed = live.model_copy(update={"workflow": await self._new_claim(own, stored)})
@@ -120,6 +120,27 @@ class OperationStore:
     async def write_numbers(self, ref: OperationRef, own: RunIdentity, report: StatusReport) -> OperationStatus:
         """Write a report's live numbers and message once more, as they move. Raises as `write` does."""
         return await self._write(ref, own, report, lambda live: report.status, again=True)
+
+    async def amend(self, ref: OperationRef, change: Callable[[OperationStatus], OperationStatus | None]) -> bool:
+        """Write what is known from outside of any run; `change` is asked anew after each conflict, None = no more.
+
+        Whether it was written. Raises OperationGone, Unavailable.
+        """
+        for _ in range(MAX_ROUNDS):
+            stored = await self.read(ref)
+            live = stored.operation.status
+            wanted = change(live)
+            if wanted is None:
+                return False
+            after = _numbered(live, lifecycle.observe_generation(wanted, stored.operation.metadata.generation), 0)
+            if await self._put(stored, after.status) is not None:
+                await self._announcer.tell(stored.operation, after, fresh=True)
+                return True
+        raise Unavailable(f"Operation {ref.namespace}/{ref.name}: every write met another writer")
+
+    def url(self, workflow_id: str, run_id: str) -> str:
+        """The page of a run in the Temporal UI."""
+        return workflow_url(self._ui_url, self._temporal_namespace, workflow_id, run_id)
 
     async def begin_attempt(
         self, ref: OperationRef, own: RunIdentity, report: StatusReport, after: int, cause: AttemptCause
@@ -200,7 +221,7 @@ class OperationStore:
             run_id=own.run_id,
             first_run_id=await self._runs.first_run_id(own.workflow_id, own.run_id),
             spec_digest=stored.digest,
-            url=workflow_url(self._ui_url, self._temporal_namespace, own.workflow_id, own.run_id),
+            url=self.url(own.workflow_id, own.run_id),
         )
 
     async def _put(self, stored: Stored, status: OperationStatus) -> Stored | None:
@@ -258,6 +279,11 @@ def _with_what_stays(live: OperationStatus, wanted: OperationStatus) -> Operatio
     """A Reset's run reports from before these were known; they hold all the same."""
     kept = {name: getattr(live, name) for name in _STAYS if getattr(wanted, name) is None}
     return wanted.model_copy(update=kept)
+
+
+def _was_pointed_to(live: OperationStatus) -> bool:
+    """The claim was given to a Reset's run, from outside, before that run wrote anything: it begins from here."""
+    return live.phase.terminal and live.workflow is not None and live.workflow.report == 0
 
 
 def _says_nothing_new(wanted: OperationStatus, live: OperationStatus) -> bool:

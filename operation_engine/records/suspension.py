@@ -6,7 +6,13 @@ Used by the activities on releases; the rules are pure, in `domain.suspension`.
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from operation_engine.domain.suspension import Release, observe_release, resume_patch, suspend_patch
+from operation_engine.domain.suspension import (
+    SUSPENDED_BY_ANNOTATION,
+    Release,
+    observe_release,
+    resume_patch,
+    suspend_patch,
+)
 from operation_engine.runtime.kubernetes import (
     HELM_RELEASES,
     Conflict,
@@ -40,6 +46,15 @@ class Suspensions:
         """Put back every release that the Operation `uid` suspended; those releases."""
         found = [release async for release in self._releases() if release.suspended_by == uid]
         return tuple([await self._changed(release, uid, resume_patch) for release in found])
+
+    async def holders(self) -> tuple[str, ...]:
+        """The uids of the Operations that releases say they are suspended for; only metadata is asked for."""
+        try:
+            found = await self._api.list_metadata(HELM_RELEASES)
+        except NotFound:
+            return ()
+        annotations = [item["metadata"].get("annotations") or {} for item in found]
+        return tuple(a[SUSPENDED_BY_ANNOTATION] for a in annotations if SUSPENDED_BY_ANNOTATION in a)
 
     async def get(self, destination: str) -> tuple[Release, ...]:
         """The releases that install into `destination`, as they are now."""

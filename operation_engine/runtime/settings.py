@@ -42,6 +42,8 @@ class Settings(BaseModel):
     """Whether an admission policy lets only approvers write spec.approvals; then approvedBy counts without a claim."""
     new_namespace_prefixes: Mapping[str, Sequence[str]] = {}
     """What namespaces that a Restore makes may begin with, as JSON: {"shop": ["copy-"], "*": ["{namespace}-"]}."""
+    reconcile_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """How often the controller looks for Operations whose workflow ended without a word."""
     http_address: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of /healthz /livez /readyz /metrics; 0 takes a free one and logs it."""

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.acting import FaultyApi, ScriptedRuns, connected, ref_of
+from support.acting import Acting, FaultyApi, ScriptedRuns, connected, ref_of, run_of
 from support.kube import Kubectl, Operations, backup
-from support.world import VeleroBackups
+from support.velero_verbs import Verbs, velero_verbs
+from support.world import VeleroBackups, VeleroRestores
 
 from activities.operations import OperationActivities
 from local_cluster.cluster import LocalCluster
@@ -30,6 +31,11 @@ def nobody_else_works(cluster: LocalCluster) -> None:
 @pytest.fixture(scope="session")
 def backups(kubectl: Kubectl) -> VeleroBackups:
     return VeleroBackups(kubectl)
+
+
+@pytest.fixture(scope="session")
+def restores(kubectl: Kubectl) -> VeleroRestores:
+    return VeleroRestores(kubectl)
 
 
 @pytest_asyncio.fixture
@@ -74,3 +80,16 @@ def operation(kubectl: Kubectl, operations: Operations, namespace: str) -> dict[
 @pytest.fixture
 def ref(operation: dict[str, Any]) -> OperationRef:
     return ref_of(operation)
+
+
+@pytest.fixture
+def act(ref: OperationRef) -> Acting:
+    """Calls activities as the Operation's first run does."""
+    return Acting(run_of(ref))
+
+
+@pytest_asyncio.fixture
+async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
+    """The verbs on Velero's objects."""
+    async with velero_verbs(api, store) as verbs:
+        yield verbs

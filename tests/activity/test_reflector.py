@@ -4,15 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-import yaml
 from support.acting import FaultyApi, connected
 from support.kube import Kubectl, backup
-from support.proxy import Proxy, proxied
+from support.proxy import Proxy, proxied_kubeconfig
 
 from local_cluster.cluster import LocalCluster
 from operation_engine.runtime import watching
@@ -59,25 +56,24 @@ async def watched(api: FaultyApi, namespace: str) -> AsyncIterator[Watched]:
         yield watch
 
 
+Network = tuple[Proxy, Path]
+
+
+@pytest_asyncio.fixture
+async def network(engine_kubeconfig: Path, tmp_path: Path) -> AsyncIterator[Network]:
+    async with proxied_kubeconfig(engine_kubeconfig, tmp_path) as found:
+        yield found
+
+
 @pytest.fixture
-def kubeconfig(engine_kubeconfig: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(engine_kubeconfig.read_text()))
+def proxy(network: Network) -> Proxy:
+    return network[0]
 
 
 @pytest_asyncio.fixture
-async def proxy(kubeconfig: dict[str, Any]) -> AsyncIterator[Proxy]:
-    server = urlsplit(kubeconfig["clusters"][0]["cluster"]["server"])
-    async with proxied(str(server.hostname), int(server.port or 443)) as proxy:
-        yield proxy
-
-
-@pytest_asyncio.fixture
-async def far(proxy: Proxy, kubeconfig: dict[str, Any], namespace: str, tmp_path: Path) -> AsyncIterator[Watched]:
+async def far(network: Network, namespace: str) -> AsyncIterator[Watched]:
     """The same through a network."""
-    kubeconfig["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{proxy.port}"
-    path = tmp_path / "kubeconfig"
-    await asyncio.to_thread(path.write_text, yaml.safe_dump(kubeconfig))
-    async with connected(path) as api:
+    async with connected(network[1]) as api:
         watch = Watched(api, namespace)
         async with watch.reflector.running():
             async with asyncio.timeout(WITHIN_S):

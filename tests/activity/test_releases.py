@@ -43,11 +43,6 @@ def request_(ref: OperationRef, report: StatusReport) -> DestinationRequest:
     return DestinationRequest(ref=ref, report=report, source=ref.namespace, destination=ref.namespace)
 
 
-@pytest.fixture
-def act(ref: OperationRef) -> Acting:
-    return Acting(run_of(ref))
-
-
 async def test_without_flux_there_is_nothing_to_suspend(
     flux: ReleaseActivities, act: Acting, ref: OperationRef, request_: DestinationRequest
 ) -> None:

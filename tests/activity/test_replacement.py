@@ -58,11 +58,6 @@ def operation(kubectl: Kubectl, operations: Operations, namespace: str) -> Json:
     return operations.get(namespace, "restore")
 
 
-@pytest.fixture
-def act(ref: OperationRef) -> Acting:
-    return Acting(run_of(ref))
-
-
 @pytest_asyncio.fixture
 async def about(store: OperationStore, ref: OperationRef) -> Json:
     """What every request about the destination says."""

@@ -1,11 +1,9 @@
 """The verbs on Velero: one Backup an attempt whatever crashes, waits that end with the event, downloads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from support import reports
@@ -13,15 +11,13 @@ from support.acting import Acting, FaultyApi, run_of
 from support.history import History
 from support.kube import Kubectl, Operations
 from support.movers import DATA_UPLOAD, POD_VOLUME_BACKUP, DataMovers
+from support.velero_verbs import LABELS, Verbs
 from support.world import VELERO, VeleroBackups
 
 from activities import artefacts
 from activities import following as followed_at
-from activities.artefacts import Artefacts, observe_download
 from activities.evidence import Evidence
 from activities.requests import Created, CreateRequest, FollowRequest, StepRequest, VerifyRequest
-from activities.transfers import backup_transfers
-from activities.velero import VeleroActivities, VeleroWatches
 from local_cluster.cluster import LocalCluster
 from operation_engine.domain import identity
 from operation_engine.domain.admission import Answer
@@ -31,24 +27,16 @@ from operation_engine.domain.resources.operation_status import AttemptCause, Ope
 from operation_engine.domain.velero import (
     BackupObservation,
     observe_backup,
-    observe_restore,
-    observe_storage_location,
 )
 from operation_engine.domain.verdicts import BackupContents
 from operation_engine.domain.volumes import VolumeWish
 from operation_engine.records.operations import OperationStore
 from operation_engine.runtime.kubernetes import (
-    BACKUP_STORAGE_LOCATIONS,
-    BACKUPS,
-    DOWNLOAD_REQUESTS,
-    RESTORES,
     Refused,
     Unavailable,
 )
-from operation_engine.runtime.watching import ANY, Reflector
+from operation_engine.runtime.watching import ANY
 
-CLUSTER = "a-cluster"
-LABELS = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: CLUSTER}
 WITHIN_S = 30.0
 
 
@@ -59,51 +47,12 @@ def velero_stopped(cluster: LocalCluster) -> Iterator[None]:
     cluster.start("velero")
 
 
-@dataclass
-class Verbs:
-    """The activities of one worker, and what they stand on."""
-
-    velero: VeleroActivities
-    artefacts: Artefacts
-    watches: VeleroWatches
-
-
-@pytest_asyncio.fixture
-async def worker(api: FaultyApi, store: OperationStore) -> AsyncIterator[Verbs]:
-    selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
-    backups = Reflector(api, BACKUPS, observe_backup, namespace=VELERO, selector=selector)
-    watches = VeleroWatches(
-        backups=backups,
-        transfers=backup_transfers(api, VELERO, backups),
-        downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=VELERO, selector=selector),
-        locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=VELERO),
-        restores=Reflector(api, RESTORES, observe_restore, namespace=VELERO),
-    )
-    async with (
-        watches.backups.running(),
-        watches.downloads.running(),
-        watches.locations.running(),
-        watches.transfers.running(),
-        aiohttp.ClientSession() as session,
-    ):
-        reader = Artefacts(api, watches.downloads, session, VELERO, LABELS)
-        verbs = VeleroActivities(
-            api, store, watches, reader, velero_namespace=VELERO, cluster_id=CLUSTER, storage_locations={}
-        )
-        yield Verbs(verbs, reader, watches)
-
-
 @pytest_asyncio.fixture
 async def running(store: OperationStore, ref: OperationRef) -> StatusReport:
     """The report with which the first attempt begins."""
     status = await store.claim(ref, run_of(ref), reports.first)
     status = await store.write(ref, run_of(ref), reports.admitted(status))
     return reports.running(await store.write(ref, run_of(ref), reports.located(status)))
-
-
-@pytest.fixture
-def act(ref: OperationRef) -> Acting:
-    return Acting(run_of(ref))
 
 
 def first_attempt(ref: OperationRef, report: StatusReport) -> CreateRequest:

@@ -3,7 +3,6 @@
 Velero is stopped once for all that is told of Restores by hand; what is left to Velero happens when it is back.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import pytest
 from support.engine import Engine
 from support.kube import Kubectl, Operations, backup, restore
 from support.temporal import Temporal, workflow_id
-from support.world import VELERO, config_map, fresh_namespace, taken_up
+from support.world import VELERO, VeleroRestores, config_map, fresh_namespace, taken_up
 
 from local_cluster.cluster import LocalCluster
 
@@ -25,25 +24,6 @@ ENDED = ("Completed", "PartiallyFailed", "Failed", "FailedValidation")
 
 def in_an_hour() -> str:
     return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class VeleroRestores:
-    """Velero's Restores, and their status as only Velero writes it: by hand, while Velero is stopped."""
-
-    def __init__(self, kubectl: Kubectl) -> None:
-        self._kubectl = kubectl
-
-    def of(self, operation: Json) -> list[Json]:
-        selector = f"ops.vworkspace.io/operation={operation['metadata']['uid']}"
-        found: list[Json] = self._kubectl.json("get", "restores.velero.io", "-n", VELERO, "-l", selector)["items"]
-        return found
-
-    def say(self, name: str, **status: Any) -> None:
-        body = json.dumps({"status": status})
-        self._kubectl("patch", "restores.velero.io", name, "-n", VELERO, "--type=merge", "-p", body)
-
-    def delete(self, name: str) -> None:
-        self._kubectl("delete", "restores.velero.io", name, "-n", VELERO, "--wait=false")
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ async def test_a_restore_is_followed_verified_and_told(play: Stage) -> None:
     assert outputs is not None
     assert (outputs.backup_name, outputs.restore_name) == ("nightly-main-1", script.created[0])
     assert (outputs.restored_item_count, outputs.storage_location) == ("5", "default")
+    assert outputs.backup_uid == "backup-uid"
     assert ended.status.engine_ref is not None
     assert ended.status.engine_ref.kind == "Restore"
     assert [(a.number, a.outcome) for a in ended.status.attempts] == [(1, "Succeeded")]

@@ -113,6 +113,8 @@ async def test_an_approval_that_comes_later_lets_it_go_on_and_is_kept(play: Stag
     assert set(script.guards.asked_because) == {"made anew"}
     blocked = [status for status in ended.history if status.reason == "AwaitingApproval"]
     assert {status.phase for status in blocked} == {"Pending"}
+    pinned = {status.outputs and status.outputs.backup_uid for status in blocked}
+    assert pinned == {"backup-uid"}, "it is this very backup that is approved"
 
 
 async def test_nobody_who_approves_is_waited_for_until_wait_timeout(play: Stage) -> None:

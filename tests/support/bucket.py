@@ -43,6 +43,12 @@ class Bucket:
 
     def put(self, backup: str, artefact: str, content: object) -> None:
         """Write one artefact as Velero would, such as `volumeinfo.json.gz`."""
+        self._put(f"backups/{backup}/{backup}-{artefact}", content)
+
+    def put_restore(self, restore: str, artefact: str, content: object) -> None:
+        """Write one artefact of a restore."""
+        self._put(f"restores/{restore}/restore-{restore}-{artefact}", content)
+
+    def _put(self, path: str, content: object) -> None:
         packed = gzip.compress(json.dumps(content).encode())
-        path = f"backups/{backup}/{backup}-{artefact}"
         self._client.put_object(self._name, path, io.BytesIO(packed), len(packed))

@@ -3,11 +3,13 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 TASK_QUEUE = "vworkspace-operations"
+WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,40 @@ class Temporal:
     def signal(self, workflow_id: str, name: str, payload: Any) -> None:
         self._call("signal", "--workflow-id", workflow_id, "--name", name, "--input", json.dumps(payload))
 
+    def terminate(self, workflow_id: str, reason: str = "") -> None:
+        self._call("terminate", "--workflow-id", workflow_id, *(("--reason", reason) if reason else ()))
+
+    def cancel(self, workflow_id: str) -> None:
+        """As Request Cancellation in the UI does."""
+        self._call("cancel", "--workflow-id", workflow_id)
+
+    def delete(self, workflow_id: str) -> None:
+        """Its history is gone, and a run that is open is terminated."""
+        self._call("delete", "--workflow-id", workflow_id, "--yes")
+
     def start_like(self, operation: Mapping[str, Any], workflow_id: str) -> str:
         """The UI fills in type and input of the workflow, lets the id be edited, and allows a duplicate."""
         return str(json.loads(self._call("start", *_like(operation, workflow_id)).stdout)["runId"])
 
     def start_like_refused(self, operation: Mapping[str, Any], workflow_id: str) -> str:
         """Why the server does not start it."""
-        done = self._call("start", *_like(operation, workflow_id), "--id-conflict-policy", "Fail", check=False)
+        done = self._call("start", *_like(operation, workflow_id), "--fail-existing", check=False)
         assert done.returncode != 0, done.stdout
         return done.stderr
+
+    def await_start(self, workflow_id: str) -> None:
+        """Wait until the workflow is there: a start tells nobody."""
+        self._await(lambda: self.run(workflow_id) is not None, f"{workflow_id} was not started")
+
+    def await_gone(self, workflow_id: str) -> None:
+        """Wait until Temporal knows it no more: a deletion is done behind its answer."""
+        self._await(lambda: self.run(workflow_id) is None, f"{workflow_id} is still there")
+
+    def _await(self, holds: Callable[[], bool], otherwise: str) -> None:
+        deadline = time.monotonic() + WITHIN_S
+        while not holds():
+            assert time.monotonic() < deadline, otherwise
+            time.sleep(0.2)
 
     def await_end(self, workflow_id: str, run_id: str | None = None) -> None:
         """Wait until a run has ended, whichever way: later than its last status, for Events are told after that."""

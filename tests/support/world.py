@@ -177,3 +177,26 @@ class VeleroBackups:
 
     def delete(self, name: str) -> None:
         self._kubectl("delete", "backups.velero.io", name, "-n", VELERO)
+
+
+class VeleroRestores:
+    """Velero's Restores, and their status as only Velero writes it: by hand, while Velero is stopped."""
+
+    def __init__(self, kubectl: Kubectl) -> None:
+        self._kubectl = kubectl
+
+    def of(self, operation: Json) -> list[Json]:
+        selector = f"ops.vworkspace.io/operation={operation['metadata']['uid']}"
+        found: list[Json] = self._kubectl.json("get", "restores.velero.io", "-n", VELERO, "-l", selector)["items"]
+        return found
+
+    def say(self, name: str, **status: Any) -> None:
+        body = json.dumps({"status": status})
+        self._kubectl("patch", "restores.velero.io", name, "-n", VELERO, "--type=merge", "-p", body)
+
+    def get(self, name: str) -> Json:
+        found: Json = self._kubectl.json("get", "restores.velero.io", "-n", VELERO, name)
+        return found
+
+    def delete(self, name: str) -> None:
+        self._kubectl("delete", "restores.velero.io", name, "-n", VELERO, "--wait=false")

@@ -78,7 +78,8 @@ def _rfc3339_milliseconds(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def _rfc3339_seconds(moment: datetime) -> str:
+def rfc3339_seconds(moment: datetime) -> str:
+    """As Kubernetes writes it, whose clock has whole seconds."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -93,7 +94,7 @@ Timestamp = Annotated[
 SecondsTimestamp = Annotated[
     AwareDatetime,
     AfterValidator(_seconds),
-    PlainSerializer(_rfc3339_seconds, when_used="json-unless-none"),
+    PlainSerializer(rfc3339_seconds, when_used="json-unless-none"),
     Keywords(format="date-time"),
 ]
 

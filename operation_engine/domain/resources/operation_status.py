@@ -153,6 +153,11 @@ class WorkflowClaim(ApiModel):
     url: Url | None = Field(default=None, description="The workflow in the Temporal UI.")
     report: Count = Field(default=0, description="Serial number of the run's last report written here.")
     followed: Count = Field(default=0, description="The value of status.seq that this report was written on.")
+    closed: bool | None = Field(
+        default=None,
+        description="True where that run ended without a word and the controller wrote the end: what comes late from "
+        "the run does not count.",
+    )
 
 
 class Approval(ApiModel):
@@ -191,6 +196,13 @@ class Outputs(ApiModel):
     """What came of it; numbers are strings here, as the public interface has it."""
 
     backup_name: Line | None = Field(default=None, description="The Velero Backup that was made or used.")
+    backup_uid: Line | None = Field(
+        default=None, description="Its uid: every attempt of a restore takes this very backup, and no namesake of it."
+    )
+    backup_started_at: Line | None = Field(
+        default=None,
+        description="When Velero began the backup that is restored (RFC 3339): what came after is not in it.",
+    )
     backup_item_count: Line | None = Field(default=None, description="Objects in the backup.")
     backup_size_bytes: Line | None = Field(
         default=None, description="Bytes of the backup's contents in the bucket; volume data is kept apart from them."
