@@ -28,9 +28,12 @@ WITHOUT_SAFETY = {"safetyBackup": False}
 
 
 @pytest.fixture(scope="module")
-def releases(kubectl: Kubectl) -> Iterator[HelmReleases]:
+def releases(kubectl: Kubectl, cluster: LocalCluster) -> Iterator[HelmReleases]:
     with helm_releases_known(kubectl):
         yield HelmReleases(kubectl)
+    # Restarted on the way it knows the kind, and would fail every backup for as long as it takes it to be there.
+    cluster.stop("velero")
+    cluster.start("velero")
 
 
 @dataclass
