@@ -156,7 +156,8 @@ class Wanted:
     """Which files of an archive are read, and what is kept of each."""
 
     is_path: Callable[[str], bool]
-    outline: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    outline: Callable[[str, Mapping[str, Any]], Any]
+    """Given its path and its content."""
 
 
 class _Stream:
@@ -240,7 +241,7 @@ def _members(stream: Any, wanted: Wanted) -> Sequence[Any] | None:
                 if file is not None:
                     if member.size > MAX_MEMBER or len(found) == MAX_MEMBERS:
                         return None
-                    found.append(wanted.outline(json.load(file)))
+                    found.append(wanted.outline(member.name, json.load(file)))
                 archive.members.clear()  # type: ignore[attr-defined]  # it keeps every header otherwise
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
         raise DownloadRefused(f"the archive of objects is damaged ({error})") from error

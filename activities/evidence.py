@@ -15,7 +15,7 @@ from operation_engine.runtime.watching import Reflector
 TOO_LARGE = "The backup is too large to look into its pods: volumes that annotations ask for were not checked."
 BRIEFLY_S = 15.0
 """For a look into the archive within a short call."""
-_HELD = Wanted(parsed.is_held_kind, parsed.outline)
+_HELD = Wanted(parsed.is_held_kind, lambda path, found: parsed.outline(found))
 
 
 class Evidence:

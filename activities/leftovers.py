@@ -18,6 +18,7 @@ from activities.velero import VeleroWatches
 from operation_engine.domain import identity, leftovers, restored
 from operation_engine.domain.identity import label_value
 from operation_engine.domain.leftovers import Leftover
+from operation_engine.domain.resources.operation_parameters import ExistingResourcePolicy
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.velero import RestoreObservation, observe_backup, observe_restore
 from operation_engine.records.operations import OperationStore
@@ -66,18 +67,25 @@ class LeftoverActivities:
     async def delete_leftovers(self, request: LeftoversRequest) -> CleanedUp:
         """Delete what these Restores created in the destination, and wait until it is gone."""
         status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
+        policy = (await self._store.current(request.ref)).spec.parameters.existing_resource_policy
         doomed: list[Leftover] = []
         kept: set[str] = set()
         unreadable: list[str] = []
+        unlisted: list[str] = []
         for name in request.names:
-            created = await self._created(name, request)
-            if created is None:
+            found = await self._look(name)
+            is_there = found is not None and found.labels.get(identity.OPERATION_LABEL) == request.ref.uid
+            created = await self._created(name, request) if is_there else None
+            if created is not None:
+                kept |= {kind for kind in created if kind not in LEFTOVER_KINDS}
+            elif not is_there or policy == ExistingResourcePolicy.UPDATE:
                 unreadable.append(name)
                 continue
-            kept |= {kind for kind in created if kind not in LEFTOVER_KINDS}
+            else:
+                unlisted.append(name)
             doomed += await self._doomed(name, created, request.destination)
         await remove(self._api, LEFTOVER_KINDS, request.destination, doomed)
-        return CleanedUp(status=status, message=leftovers.told(doomed, sorted(kept), unreadable))
+        return CleanedUp(status=status, message=leftovers.told(doomed, sorted(kept), unreadable, unlisted))
 
     async def _look(self, name: str) -> RestoreObservation | None:
         held = self._watches.restores.index.get((self._namespace, name))
@@ -111,10 +119,7 @@ class LeftoverActivities:
         return False
 
     async def _created(self, name: str, request: LeftoversRequest) -> Mapping[str, frozenset[str]] | None:
-        """Names by kind; None where the Restore's list cannot be read, or it is not this Operation's."""
-        found = await self._look(name)
-        if found is None or found.labels.get(identity.OPERATION_LABEL) != request.ref.uid:
-            return None
+        """Names by kind; None where the Restore's list cannot be read."""
         backup = observe_backup(await self._api.get(BACKUPS, request.backup_name, self._namespace))
         location = self._watches.locations.index.get((self._namespace, backup.storage_location or ""))
         try:
@@ -125,12 +130,16 @@ class LeftoverActivities:
             return None
         return leftovers.created_in(request.destination, restored.restored_items(listed))
 
-    async def _doomed(self, name: str, created: Mapping[str, frozenset[str]], destination: str) -> Sequence[Leftover]:
+    async def _doomed(
+        self, name: str, created: Mapping[str, frozenset[str]] | None, destination: str
+    ) -> Sequence[Leftover]:
+        """What goes of one Restore; told by label and age alone where its list cannot be read."""
         restore = await self._api.get(RESTORES, name, self._namespace)
         since = datetime.fromisoformat(restore["metadata"]["creationTimestamp"])
         found: list[Leftover] = []
-        for kind in created.keys() & LEFTOVER_KINDS.keys():
-            found += leftovers.deletable(kind, created[kind], await self._labelled(kind, destination, name), since)
+        for kind in LEFTOVER_KINDS if created is None else created.keys() & LEFTOVER_KINDS.keys():
+            names = None if created is None else created[kind]
+            found += leftovers.deletable(kind, names, await self._labelled(kind, destination, name), since)
         return found
 
     async def _labelled(self, kind: str, destination: str, restore: str) -> Sequence[Manifest]:

@@ -42,15 +42,18 @@ class NamespaceActivities:
     async def check_consent(self, request: ConsentRequest) -> ConsentAnswer:
         """Whether the backup's data may go where the Operation wants it."""
         status = await self._store.write(request.ref, own_run(), request.report)
-        operation = await self._store.current(request.ref)
+        return await self.consent(await self._store.current(request.ref), request.backup_name, status)
+
+    async def consent(self, operation: Operation, backup_name: str, status: OperationStatus) -> ConsentAnswer:
+        """The same without a write; `status` as it stands."""
         way = consent.route(operation)
         if isinstance(way, Gate):
             return ConsentAnswer(status=status, gate=way)
         try:
-            backup = await self._api.get(BACKUPS, request.backup_name, self._velero_namespace)
+            backup = await self._api.get(BACKUPS, backup_name, self._velero_namespace)
             facts = await self._facts(operation, way, consent.observe_origin(backup))
         except NotFound:
-            gone = f"Velero Backup {request.backup_name} is gone: it expired, or somebody deleted it."
+            gone = f"Velero Backup {backup_name} is gone: it expired, or somebody deleted it."
             return ConsentAnswer(status=status, gate=refuse(Reason.BACKUP_NOT_FOUND, gone))
         found = consent.check(way, facts)
         return ConsentAnswer(

@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities.requests import Claimed, ClaimRequest, CreateRequest, GateAnswer, StepRequest
 from operation_engine.domain import steps
-from operation_engine.domain.admission import Facts, admit
+from operation_engine.domain.admission import Facts, Gate, admit
 from operation_engine.domain.claim import RunIdentity
 from operation_engine.domain.lifecycle import Life, enter
 from operation_engine.domain.policy import Clocks, Verification, clocks_of, verification_of
@@ -52,6 +52,7 @@ class OperationActivities:
             partial_failure=spec.policy.partial_failure or PartialFailure.FAIL,
             clocks=_clocks(spec),
             verification=_verification(spec),
+            dry_run=bool(spec.policy.dry_run),
             deletes_leftovers=spec.parameters.cleanup == Cleanup.DELETE_RESTORED,
         )
 
@@ -59,8 +60,7 @@ class OperationActivities:
     async def admit_operation(self, request: StepRequest) -> GateAnswer:
         """Whether the Operation may run: its spec, its namespace, its target."""
         status = await self._store.write(request.ref, own_run(), request.report)
-        operation = await self._store.current(request.ref)
-        return GateAnswer(status=status, gate=admit(operation, await self._facts(operation)))
+        return GateAnswer(status=status, gate=await self.admission(await self._store.current(request.ref)))
 
     @activity.defn
     async def write_report(self, request: StepRequest) -> OperationStatus:
@@ -71,6 +71,10 @@ class OperationActivities:
     async def begin_attempt(self, request: CreateRequest) -> OperationStatus:
         """A new attempt with the name that its Velero object will have; repeated after a crash it is the same one."""
         return await self._store.begin_attempt(request.ref, own_run(), request.report, request.after, request.cause)
+
+    async def admission(self, operation: Operation) -> Gate:
+        """Whether this Operation may run."""
+        return admit(operation, await self._facts(operation))
 
     async def _facts(self, operation: Operation) -> Facts:
         namespace = await self._api.get(NAMESPACES, operation.metadata.namespace or "")

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from operation_engine.domain.admission import Gate
 from operation_engine.domain.identity import OperationRef
+from operation_engine.domain.plans import Plan
 from operation_engine.domain.policy import Clocks, Verification
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.common import ApiModel
@@ -32,6 +33,7 @@ class Claimed(ApiModel):
     """None where a duration does not parse; admission says which."""
     verification: Verification = Verification()
     deletes_leftovers: bool = False
+    dry_run: bool = False
 
 
 class StepRequest(ApiModel):
@@ -149,6 +151,9 @@ class RestoreVerified(ApiModel):
     """`Kind/name` of what has to roll out."""
     claims: tuple[str, ...] = ()
     """Names of the claims that have to be bound."""
+    volume_count: int = 0
+    """Those of them whose data came back."""
+    volume_bytes: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -160,6 +165,13 @@ class CheckRequest(StepRequest):
     until: datetime
     patience: str
     """The time from the first look to `until`, as a person wrote it."""
+
+
+class Planned(ApiModel):
+    """What the Operation would do; its status as it stands."""
+
+    status: OperationStatus
+    plan: Plan
 
 
 class LeftoversRequest(StepRequest):

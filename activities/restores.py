@@ -12,6 +12,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
+from activities.claims_data import ClaimsData
 from activities.creating import create_once
 from activities.following import Follower, Pace, tell_numbers
 from activities.operations import own_run
@@ -28,7 +29,7 @@ from activities.requests import (
 )
 from activities.velero import SYNC_WITHIN_S, WRITE_MESSAGE_EVERY_S, VeleroWatches
 from operation_engine.domain import artefacts as parsed
-from operation_engine.domain import attempts, lifecycle, pinned, restored, restores
+from operation_engine.domain import attempts, lifecycle, pinned, restored, restores, suspension
 from operation_engine.domain.admission import Answer, Gate
 from operation_engine.domain.pinned import Pinned
 from operation_engine.domain.policy import clocks_of
@@ -37,7 +38,6 @@ from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restore_verdicts import RestoredContents, restore_warnings, restored_verdict
-from operation_engine.domain.restored import ClaimData, RestoredItem
 from operation_engine.domain.velero import (
     BackupObservation,
     BackupPhase,
@@ -48,6 +48,7 @@ from operation_engine.domain.velero import (
 )
 from operation_engine.domain.verdicts import Outcome, Verdict
 from operation_engine.records.operations import OperationStore
+from operation_engine.records.suspension import Suspensions
 from operation_engine.runtime.kubernetes import (
     BACKUPS,
     CONFIG_MAPS,
@@ -76,16 +77,25 @@ class RestoreActivities:
         cluster_id: str,
     ) -> None:
         self._api, self._store, self._watches, self._artefacts = api, store, watches, artefacts
+        self._suspensions = Suspensions(api)
+        self._claims = ClaimsData(api, artefacts, velero_namespace)
         self._namespace, self._cluster_id = velero_namespace, cluster_id
         self._follower = Follower(
-            "Velero Restore", api, store, watches.restores, RESTORES, observe_restore, velero_namespace
+            "Velero Restore",
+            api,
+            store,
+            watches.restores,
+            RESTORES,
+            observe_restore,
+            velero_namespace,
+            watches.restore_transfers,
         )
 
     @activity.defn
     async def find_backup(self, request: StepRequest) -> FoundBackup:
         """The backup that the Operation names, and whether it can be restored now."""
         status = await self._store.write(request.ref, own_run(), request.report)
-        return await self._found(await self._store.current(request.ref), status)
+        return await self.found(await self._store.current(request.ref), status)
 
     @activity.defn
     async def await_backup(self, request: StepRequest) -> FoundBackup:
@@ -93,7 +103,7 @@ class RestoreActivities:
         status = await self._store.write(request.ref, own_run(), request.report)
         operation, told = await self._store.current(request.ref), Pace(WRITE_MESSAGE_EVERY_S)
         while True:
-            found = await self._found(operation, status)
+            found = await self.found(operation, status)
             if found.gate.answer != Answer.WAIT or found.gate.reason != status.reason:
                 return found
             wanted = lifecycle.say(status, found.gate.reason or Reason.PENDING, found.gate.message)
@@ -110,10 +120,17 @@ class RestoreActivities:
         attempt = attempts.find(status, status.attempt)
         if attempt is None or attempt.velero_name is None:
             raise Refused(f"attempt {status.attempt} has no name in the status")
+        rules = await self._rules(operation)
         manifest = restores.restore_manifest(
-            operation, attempt.velero_name, attempt.number, self._namespace, self._cluster_id, request.backup_name
+            operation,
+            attempt.velero_name,
+            attempt.number,
+            self._namespace,
+            self._cluster_id,
+            request.backup_name,
+            is_modified=bool(rules),
         )
-        await self._create(operation, manifest)
+        await self._create(manifest, rules)
         return Created(status=status, name=attempt.velero_name, velero_namespace=self._namespace)
 
     @activity.defn
@@ -126,13 +143,21 @@ class RestoreActivities:
 
     @activity.defn
     async def explain_restore(self, observation: RestoreObservation) -> tuple[str, ...]:
-        """Velero's own errors and warnings of a Restore, errors first."""
+        """Velero's own errors and warnings of a Restore, errors first.
+
+        They lie in the bucket; where that is away or never got them, what the data movers say is to be had.
+        """
+        movers = await self._claims.words(observation.name)
         try:
             location = await self._location_of(observation.backup_name)
             results = await self._artefacts.read_json("RestoreResults", observation.name, location)
         except DownloadRefused as error:
-            return (str(error),)
-        return parsed.bounded_warnings(parsed.problems(results))
+            return (str(error), *movers)
+        except Unavailable:
+            if not movers:
+                raise
+            return parsed.bounded_warnings(movers)
+        return parsed.bounded_warnings(parsed.problems(results) or movers)
 
     @activity.defn
     async def verify_contents(self, request: VerifyRestoreRequest) -> RestoreVerified:
@@ -156,17 +181,20 @@ class RestoreActivities:
             item_count=contents.count,
             workloads=restored.workloads(items),
             claims=restored.claims(items),
+            volume_count=len(contents.data.filled),
+            volume_bytes=contents.data.size_bytes,
             warnings=parsed.bounded_warnings(restore_warnings(contents)),
         )
 
-    async def _found(self, operation: Operation, status: OperationStatus) -> FoundBackup:
+    async def found(self, operation: Operation, status: OperationStatus) -> FoundBackup:
+        """The backup of an Operation, looked up without a write; `status` as it stands."""
         namespaces, settled = restores.namespaces_of(operation), pinned.pinned(status.outputs)
         policy = operation.spec.policy.partial_failure or PartialFailure.FAIL
         found = await self._choose(operation, namespaces.source, policy, settled)
         if isinstance(found, Gate):
             return FoundBackup(status=status, gate=found)
         backup, now = found, datetime.now(UTC)
-        location = await self._location(backup)
+        location = await self.location(backup)
         gate = restores.usable(backup, location, policy, now, clocks_of(operation.spec).timeout)
         problems: tuple[str, ...] = ()
         if gate.answer == Answer.PASS and backup.phase == BackupPhase.PARTIALLY_FAILED:
@@ -214,10 +242,18 @@ class RestoreActivities:
             return (str(error),)
         return parsed.bounded_warnings(parsed.problems(results))
 
-    async def _create(self, operation: Operation, manifest: Manifest) -> None:
+    async def _rules(self, operation: Operation) -> list[Manifest]:
+        """What is changed in objects on their way out of the backup."""
+        rules = restores.class_rules(operation.spec.parameters.storage_class_mapping or {})
+        if await self._suspensions.known():
+            destination = restores.namespaces_of(operation).destination
+            live = await self._suspensions.get(destination)
+            rules += suspension.rest_rules(operation.metadata.uid, destination, live)
+        return rules
+
+    async def _create(self, manifest: Manifest, rules: Sequence[Manifest]) -> None:
         """The Restore, after what it reads; that goes when the Restore goes."""
-        mapping = operation.spec.parameters.storage_class_mapping
-        modifier = restores.modifier_manifest(manifest, mapping) if mapping else None
+        modifier = restores.modifier_manifest(manifest, rules) if rules else None
         if modifier is not None:
             with suppress(Conflict):
                 await self._api.create(CONFIG_MAPS, modifier, self._namespace)
@@ -254,7 +290,7 @@ class RestoreActivities:
         return RestoredContents(
             items=items,
             carried=frozenset().union(*before),
-            data=await self._data(request, items or (), location),
+            data=await self._claims.read(request, items or (), location),
             backed_up=None if backed_up is None else parsed.resource_list(backed_up),
             problems=parsed.problems(results),
         )
@@ -267,21 +303,11 @@ class RestoreActivities:
             return frozenset()
         return restored.brought(restored.restored_items(listed))
 
-    async def _data(
-        self, request: VerifyRestoreRequest, items: Sequence[RestoredItem], location: StorageLocation | None
-    ) -> ClaimData:
-        if not any(item.kind == restored.CLAIM for item in items):
-            return ClaimData()
-        held, brought = await asyncio.gather(
-            self._artefacts.read_json("BackupVolumeInfos", request.backup_name, location),
-            self._artefacts.read_json("RestoreVolumeInfo", request.observation.name, location),
-        )
-        return restored.claim_data(items, request.source, parsed.volumes(held), brought)
-
     async def _location_of(self, backup_name: str) -> StorageLocation | None:
-        return await self._location(observe_backup(await self._api.get(BACKUPS, backup_name, self._namespace)))
+        return await self.location(observe_backup(await self._api.get(BACKUPS, backup_name, self._namespace)))
 
-    async def _location(self, backup: BackupObservation) -> StorageLocation | None:
+    async def location(self, backup: BackupObservation) -> StorageLocation | None:
+        """Where the backup lies; None where there is no such location."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SYNC_WITHIN_S):
                 await self._watches.locations.synced.wait()

@@ -27,6 +27,7 @@ class Safeguarding:
     releases: ReleaseActivities
     safety: SafetyActivities
     workloads: WorkloadActivities
+    suspensions: Suspensions
 
     @property
     def short(self) -> list[Callable[..., object]]:
@@ -56,7 +57,7 @@ def safeguarding(
     cluster_id: str,
 ) -> Safeguarding:
     """As the installation's settings want it."""
-    velero = settings.velero_namespace
+    velero, suspensions = settings.velero_namespace, Suspensions(api)
     return Safeguarding(
         namespaces=NamespaceActivities(
             api,
@@ -73,7 +74,8 @@ def safeguarding(
             settings.approval_secret_file,
             guarded=settings.approved_by_guarded,
         ),
-        releases=ReleaseActivities(store, Suspensions(api)),
+        releases=ReleaseActivities(store, suspensions),
         safety=SafetyActivities(api, store, locations, velero_namespace=velero, cluster_id=cluster_id),
         workloads=WorkloadActivities(api, store, artefacts, locations, velero),
+        suspensions=suspensions,
     )

@@ -1,4 +1,4 @@
-"""How far Velero's data movers are, by the Backup that they work for. Part of the Velero activities.
+"""How far Velero's data movers are, by the Backup or Restore that they work for. Part of the Velero activities.
 
 One watch a kind for the whole worker. Progress is all that hangs on it: a cluster without one of the kinds, or a right
 that is missing, takes the bytes out of the status and nothing else.
@@ -9,8 +9,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-from operation_engine.domain.transfers import BACKUP_UID_LABEL, Transfer, observe_backup_transfer
-from operation_engine.runtime.kubernetes import DATA_UPLOADS, POD_VOLUME_BACKUPS, KubernetesApi, Resource
+from operation_engine.domain.transfers import (
+    BACKUP_UID_LABEL,
+    RESTORE_UID_LABEL,
+    Transfer,
+    observe_backup_transfer,
+    observe_restore_transfer,
+)
+from operation_engine.runtime.kubernetes import (
+    DATA_DOWNLOADS,
+    DATA_UPLOADS,
+    POD_VOLUME_BACKUPS,
+    POD_VOLUME_RESTORES,
+    KubernetesApi,
+    Resource,
+)
 from operation_engine.runtime.watching import Key, Reflector
 
 _Source = tuple[Resource, Key]
@@ -79,4 +92,16 @@ def backup_transfers(api: KubernetesApi, namespace: str, backups: Reflector[Any]
         namespace=namespace,
         owner_label=BACKUP_UID_LABEL,
         on_change=backups.wake,
+    )
+
+
+def restore_transfers(api: KubernetesApi, namespace: str, restores: Reflector[Any]) -> Transfers:
+    """Of Restores: PodVolumeRestores and DataDownloads, which wake whoever waits for their Restore."""
+    return Transfers(
+        api,
+        (POD_VOLUME_RESTORES, DATA_DOWNLOADS),
+        observe_restore_transfer,
+        namespace=namespace,
+        owner_label=RESTORE_UID_LABEL,
+        on_change=restores.wake,
     )

@@ -71,7 +71,20 @@ class VeleroWatches:
     locations: Reflector[StorageLocation]
     restores: Reflector[RestoreObservation]
     """All of them, not only ours: Velero works on one at a time, and whoever waits is told behind which."""
-    transfers: Transfers
+    backup_transfers: Transfers
+    restore_transfers: Transfers
+
+    @property
+    def all(self) -> tuple["Reflector[Any] | Transfers", ...]:
+        """Each of them is to run for as long as the worker does."""
+        return (
+            self.backups,
+            self.downloads,
+            self.locations,
+            self.restores,
+            self.backup_transfers,
+            self.restore_transfers,
+        )
 
 
 class VeleroActivities:
@@ -93,14 +106,21 @@ class VeleroActivities:
         self._namespace, self._cluster_id = velero_namespace, cluster_id
         self._storage_locations = storage_locations
         self._follower = Follower(
-            "Velero Backup", api, store, watches.backups, BACKUPS, observe_backup, velero_namespace, watches.transfers
+            "Velero Backup",
+            api,
+            store,
+            watches.backups,
+            BACKUPS,
+            observe_backup,
+            velero_namespace,
+            watches.backup_transfers,
         )
 
     @activity.defn
     async def check_storage_location(self, request: StepRequest) -> GateAnswer:
         """Whether the backup's storage location can take it now."""
         status = await self._store.write(request.ref, own_run(), request.report)
-        return self._answer(status, *await self._locate(await self._store.current(request.ref)))
+        return self._answer(status, *await self.locate(await self._store.current(request.ref)))
 
     @activity.defn
     async def await_storage_location(self, request: StepRequest) -> GateAnswer:
@@ -112,7 +132,7 @@ class VeleroActivities:
         status = await self._store.write(request.ref, own, request.report)
         operation, told = await self._store.current(request.ref), Pace(WRITE_MESSAGE_EVERY_S)
         while True:
-            location, gate = await self._locate(operation)
+            location, gate = await self.locate(operation)
             if gate.answer != Answer.WAIT or gate.reason != status.reason:
                 return self._answer(status, location, gate)
             wanted = lifecycle.say(status, gate.reason or Reason.PENDING, gate.message)
@@ -160,7 +180,7 @@ class VeleroActivities:
         status = await self._store.write(request.ref, own_run(), request.report)
         try:
             observation = await self._with_wish(request.observation)
-            async with _beating():
+            async with beating():
                 contents = await self._evidence.contents(observation, ARCHIVE_WITHIN_S)
         except DownloadRefused as error:
             verdict = Verdict(outcome=Outcome.FAILED, reason=Reason.VERIFICATION_FAILED, message=f"{error}.")
@@ -175,7 +195,8 @@ class VeleroActivities:
     def _answer(self, status: OperationStatus, location: StorageLocation | None, gate: Gate) -> GateAnswer:
         return GateAnswer(status=status, gate=gate, storage_location=location.name if location else None)
 
-    async def _locate(self, operation: Operation) -> tuple[StorageLocation | None, Gate]:
+    async def locate(self, operation: Operation) -> tuple[StorageLocation | None, Gate]:
+        """Where its backup goes, and whether it can go there now."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SYNC_WITHIN_S):
                 await self._watches.locations.synced.wait()
@@ -206,7 +227,7 @@ class VeleroActivities:
 
 
 @asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
+async def beating() -> AsyncIterator[None]:
     """Heartbeats for as long as the block lasts, each of whose waits has a bound of its own."""
 
     async def beat() -> None:

@@ -83,8 +83,7 @@ class WorkloadActivities:
         """What the destination holds, and whether it is backed up before it is touched."""
         status = await self._store.write(request.ref, own_run(), request.report)
         operation = await self._store.current(request.ref)
-        listed = await asyncio.gather(*(self._count(kind, request.destination) for kind in _WORTH_SAVING))
-        holdings = Holdings(counts={kind.plural: n for kind, n in zip(_WORTH_SAVING, listed, strict=True)})
+        holdings = await self.holdings(request.destination)
         wanted = wants_safety_backup(operation.spec.parameters.safety_backup, holdings)
         return Survey(status=status, holdings=holdings, is_wanted=wanted)
 
@@ -97,7 +96,9 @@ class WorkloadActivities:
             nothing = Gate(answer=Answer.PASS, message="Volumes that exist are kept as they are.")
             return ReplacementAnswer(status=status, gate=nothing, replacement=Replacement(gate=nothing))
         try:
-            found = await self._plan(request, operation)
+            found = await self.planned_replacement(
+                operation, request.source, request.destination, request.backup_name, request.saved_as
+            )
         except DownloadRefused as error:
             gate = refuse(Reason.BACKUP_NOT_USABLE, f"{error}: nobody can tell which volumes could come back.")
             found = Replacement(gate=gate)
@@ -115,22 +116,32 @@ class WorkloadActivities:
         await remove(self._api, _KINDS, request.namespace, going.claims)
         return status
 
+    async def holdings(self, namespace: str) -> Holdings:
+        """What a namespace holds that could be lost; one that does not exist holds nothing."""
+        listed = await asyncio.gather(*(self._count(kind, namespace) for kind in _WORTH_SAVING))
+        return Holdings(counts={kind.plural: n for kind, n in zip(_WORTH_SAVING, listed, strict=True)})
+
     async def _count(self, resource: Resource, namespace: str) -> int:
         items = await self._api.list_metadata(resource, namespace)
         return sum(not is_default(resource.plural, item) for item in items)
 
-    async def _plan(self, request: ReplacementRequest, operation: Operation) -> Replacement:
-        """Raises DownloadRefused where the backup, or the safety backup, does not tell what it holds."""
-        volumes, contents = await self._saved(request.backup_name)
-        claims, users = await self._claims(request.destination), await self._users(request.destination)
-        planned = replacement.plan(request.source, volumes, contents, operation.spec.parameters, claims, users)
-        if request.saved_as is None or not planned.claims:
+    async def planned_replacement(
+        self, operation: Operation, source: str, destination: str, backup_name: str, saved_as: str | None = None
+    ) -> Replacement:
+        """What has to go, looked up without a write.
+
+        Raises DownloadRefused where the backup, or the safety backup, does not tell what it holds.
+        """
+        volumes, contents = await self._saved(backup_name)
+        claims, users = await self._claims(destination), await self._users(destination)
+        planned = replacement.plan(source, volumes, contents, operation.spec.parameters, claims, users)
+        if saved_as is None or not planned.claims:
             return planned
-        kept, _ = await self._saved(request.saved_as)
+        kept, _ = await self._saved(saved_as)
         attempts = operation.status.attempts
         restores, since = [a.velero_name for a in attempts if a.velero_name], attempts[0].started_at
         own = [claim.name for claim in claims if claim.came_with(restores, since)]
-        return replacement.kept_safe(planned, request.destination, request.saved_as, kept, own)
+        return replacement.kept_safe(planned, destination, saved_as, kept, own)
 
     async def _saved(self, backup_name: str) -> tuple[Sequence[VolumeResult], Mapping[str, Sequence[str]]]:
         """The backup's volumes and its list. Raises DownloadRefused where they cannot be told."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -102,6 +103,51 @@ def retry(operation: str, skip: str | None) -> None:
 def abort(operation: str) -> None:
     """Give up after a failed attempt that waits for a decision."""
     _decide("abort", operation)
+
+
+@main.command()
+@click.argument("operation", metavar="NAMESPACE/NAME", required=False)
+@click.option(
+    "-f",
+    "--file",
+    "path",
+    type=click.Path(path_type=Path),
+    help="An Operation that is not applied yet; the API server checks it and keeps nothing.",
+)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Default: text.")
+def plan(operation: str | None, path: Path | None, output: str) -> None:
+    """Say what an Operation would do, without doing it.
+
+    The steps that would run, the objects that would be created, changed, deleted or left as they are, and what
+    nobody can tell beforehand. It is made with your own rights on the cluster, by the settings (VOP_...) of this
+    shell: give them as the engine has them. Of all that could be written only Velero's DownloadRequests are.
+
+    Exit code 3: the Operation would not go through, and the plan says why.
+    """
+    from operation_engine.planning import NoPlan
+    from operation_engine.runtime import kubernetes
+
+    if (operation is None) == (path is None):
+        raise click.UsageError("Name one Operation: NAMESPACE/NAME, or -f FILE.")
+    try:
+        text, is_refused = asyncio.run(_planned(_settings(), operation, path, output))
+    except (kubernetes.NoCredentials, NoPlan) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(text)
+    _leave(3 if is_refused else 0)
+
+
+async def _planned(settings: "Settings", operation: str | None, path: Path | None, output: str) -> tuple[str, bool]:
+    from operation_engine import planning
+    from operation_engine.domain.plans import render
+    from operation_engine.runtime import kubernetes, temporal
+
+    async with kubernetes.connect() as api:
+        wanted = await planning.from_file(api, path) if path else await planning.existing(api, operation or "")
+        client = await temporal.connect(settings, lazily=True)
+        found = await planning.plan(api, client, settings, wanted)
+    text = found.model_dump_json(by_alias=True, exclude_none=True, indent=2) if output == "json" else render(found)
+    return text, found.is_refused
 
 
 def _decide(verb: str, operation: str, skip: str | None = None) -> None:

@@ -12,7 +12,9 @@ from operation_engine.runtime.kubernetes import (
     BACKUP_STORAGE_LOCATIONS,
     BACKUPS,
     CONFIG_MAPS,
+    DATA_DOWNLOADS,
     DATA_UPLOADS,
+    DERIVED_KINDS,
     DOWNLOAD_REQUESTS,
     EVENTS,
     HELM_RELEASES,
@@ -20,6 +22,7 @@ from operation_engine.runtime.kubernetes import (
     NAMESPACES,
     OPERATIONS,
     POD_VOLUME_BACKUPS,
+    POD_VOLUME_RESTORES,
     PVS,
     RESTORES,
     SERVICES,
@@ -73,7 +76,7 @@ def _own_rights(engine: str) -> list[Right]:
 
 def _cluster_rights() -> list[Right]:
     """In tenants' namespaces, and on what has none."""
-    listed = (*LEFTOVER_KINDS.values(), HELM_RELEASES)
+    listed = (*LEFTOVER_KINDS.values(), *DERIVED_KINDS, HELM_RELEASES)
     deleted = tuple(LEFTOVER_KINDS.values())
     return [
         Right("list", OPERATIONS),
@@ -113,6 +116,10 @@ def _velero_rights(velero: str) -> list[Right]:
         Right("watch", POD_VOLUME_BACKUPS, velero),
         Right("list", DATA_UPLOADS, velero),
         Right("watch", DATA_UPLOADS, velero),
+        Right("list", POD_VOLUME_RESTORES, velero),
+        Right("watch", POD_VOLUME_RESTORES, velero),
+        Right("list", DATA_DOWNLOADS, velero),
+        Right("watch", DATA_DOWNLOADS, velero),
         Right("create", DOWNLOAD_REQUESTS, velero),
         Right("list", DOWNLOAD_REQUESTS, velero),
         Right("watch", DOWNLOAD_REQUESTS, velero),
@@ -174,7 +181,7 @@ async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
         missing = [
             str(right)
             for right in rights(settings.velero_namespace, settings.engine_namespace)
-            if not await _allowed(api, right)
+            if not await is_allowed(api, right)
         ]
     except KubernetesError as error:
         return Finding("permissions", str(error), "see the lines above")
@@ -183,7 +190,7 @@ async def _rights(settings: Settings, api: KubernetesApi) -> Finding:
     return Finding("permissions", f"may not {', '.join(missing)}", APPLY_RIGHTS)
 
 
-async def _allowed(api: KubernetesApi, right: Right) -> bool:
+async def is_allowed(api: KubernetesApi, right: Right) -> bool:
     attributes = {
         "verb": right.verb,
         "group": right.resource.group,

@@ -12,13 +12,15 @@ from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
 from activities.failures import Failures
+from activities.inventory import Inventory
 from activities.leftovers import LeftoverActivities
 from activities.operations import OperationActivities
+from activities.planning import PlanActivities, Planner
 from activities.probes import ProbeActivities
 from activities.restores import RestoreActivities
 from activities.rollouts import RolloutActivities
 from activities.safeguarding import Safeguarding, safeguarding
-from activities.transfers import backup_transfers
+from activities.transfers import backup_transfers, restore_transfers
 from activities.velero import VeleroActivities, VeleroWatches
 from operation_engine.domain import identity
 from operation_engine.domain.velero import observe_backup, observe_restore, observe_storage_location
@@ -32,6 +34,7 @@ from operation_engine.runtime.kubernetes import (
     DOWNLOAD_REQUESTS,
     RESTORES,
     KubernetesApi,
+    cluster_id,
     cluster_id_patiently,
 )
 from operation_engine.runtime.settings import Settings
@@ -62,6 +65,7 @@ class WorkerParts:
     leftovers: LeftoverActivities
     probes: ProbeActivities
     safeguards: Safeguarding
+    plans: PlanActivities
     watches: VeleroWatches
 
     @property
@@ -82,6 +86,7 @@ class WorkerParts:
             r.create_restore,
             r.explain_restore,
             r.verify_contents,
+            self.plans.plan_operation,
             *self.safeguards.short,
         ]
 
@@ -140,32 +145,71 @@ def _workers(settings: Settings, client: Client, parts: WorkerParts) -> tuple[Wo
 
 async def _assemble(settings: Settings, client: Client, api: KubernetesApi, stack: AsyncExitStack) -> WorkerParts:
     cluster = settings.cluster_id or await cluster_id_patiently(api)
-    labels = {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
-    watches = velero_watches(api, settings.velero_namespace, labels)
-    for watch in (watches.backups, watches.downloads, watches.locations, watches.restores, watches.transfers):
+    watches = velero_watches(api, settings.velero_namespace, _labels(cluster))
+    for watch in watches.all:
         await stack.enter_async_context(watch.running())
+    return await _parts(settings, client, api, cluster, watches, stack)
+
+
+@asynccontextmanager
+async def planning(settings: Settings, client: Client, api: KubernetesApi) -> AsyncIterator[Planner]:
+    """The worker's planner for a command: it watches what answers it and nothing else, and never asks Temporal."""
+    cluster = settings.cluster_id or await cluster_id(api)
+    watches = velero_watches(api, settings.velero_namespace, _labels(cluster))
+    async with AsyncExitStack() as stack:
+        for watch in (watches.downloads, watches.locations):
+            await stack.enter_async_context(watch.running())
+        yield (await _parts(settings, client, api, cluster, watches, stack)).plans.planner
+
+
+def _labels(cluster: str) -> dict[str, str]:
+    return {identity.MANAGED_BY_LABEL: identity.MANAGED_BY, identity.CLUSTER_ID_LABEL: identity.label_value(cluster)}
+
+
+async def _parts(
+    settings: Settings,
+    client: Client,
+    api: KubernetesApi,
+    cluster: str,
+    watches: VeleroWatches,
+    stack: AsyncExitStack,
+) -> WorkerParts:
     session = await stack.enter_async_context(aiohttp.ClientSession())
     announcer = Announcer(EventWriter(api))
     store = OperationStore(api, Runs(client), announcer, settings.temporal_namespace, settings.temporal_ui_url)
-    artefacts = Artefacts(api, watches.downloads, session, settings.velero_namespace, labels)
+    velero, labels = settings.velero_namespace, _labels(cluster)
+    artefacts = Artefacts(api, watches.downloads, session, velero, labels)
+    operations = OperationActivities(api, store, require_managed_namespace=settings.require_managed_namespace)
+    backups = VeleroActivities(
+        api,
+        store,
+        watches,
+        artefacts,
+        velero_namespace=velero,
+        cluster_id=cluster,
+        storage_locations=settings.storage_locations,
+    )
+    restores = RestoreActivities(api, store, watches, artefacts, velero_namespace=velero, cluster_id=cluster)
+    safeguards = safeguarding(settings, api, store, artefacts, watches.locations, cluster)
+    planner = Planner(
+        operations=operations,
+        velero=backups,
+        restores=restores,
+        namespaces=safeguards.namespaces,
+        workloads=safeguards.workloads,
+        suspensions=safeguards.suspensions,
+        inventory=Inventory(api, restores, artefacts),
+        mode=settings.approvals_mode,
+    )
     return WorkerParts(
-        operations=OperationActivities(api, store, require_managed_namespace=settings.require_managed_namespace),
-        velero=VeleroActivities(
-            api,
-            store,
-            watches,
-            artefacts,
-            velero_namespace=settings.velero_namespace,
-            cluster_id=cluster,
-            storage_locations=settings.storage_locations,
-        ),
-        restores=RestoreActivities(
-            api, store, watches, artefacts, velero_namespace=settings.velero_namespace, cluster_id=cluster
-        ),
+        operations=operations,
+        velero=backups,
+        restores=restores,
         rollouts=RolloutActivities(api, store),
         probes=ProbeActivities(api, store, session),
-        leftovers=LeftoverActivities(api, store, watches, artefacts, settings.velero_namespace),
-        safeguards=safeguarding(settings, api, store, artefacts, watches.locations, cluster),
+        leftovers=LeftoverActivities(api, store, watches, artefacts, velero),
+        safeguards=safeguards,
+        plans=PlanActivities(planner, store),
         watches=watches,
     )
 
@@ -174,12 +218,14 @@ def velero_watches(api: KubernetesApi, namespace: str, labels: dict[str, str]) -
     """What one worker watches of Velero, for all who wait; of Backups and downloads only what carries the labels."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     backups = Reflector(api, BACKUPS, observe_backup, namespace=namespace, selector=selector)
+    restores = Reflector(api, RESTORES, observe_restore, namespace=namespace)
     return VeleroWatches(
         backups=backups,
         downloads=Reflector(api, DOWNLOAD_REQUESTS, observe_download, namespace=namespace, selector=selector),
         locations=Reflector(api, BACKUP_STORAGE_LOCATIONS, observe_storage_location, namespace=namespace),
-        restores=Reflector(api, RESTORES, observe_restore, namespace=namespace),
-        transfers=backup_transfers(api, namespace, backups),
+        restores=restores,
+        backup_transfers=backup_transfers(api, namespace, backups),
+        restore_transfers=restore_transfers(api, namespace, restores),
     )
 
 
@@ -188,8 +234,9 @@ def _watch_health(watches: VeleroWatches, health: Health) -> None:
     watch_checks(health, "restores", watches.restores)
     watch_checks(health, "downloadrequests", watches.downloads)
     watch_checks(health, "backupstoragelocations", watches.locations)
-    for name, watch in watches.transfers.watches.items():
-        watch_metric(name, watch)
+    for transfers in (watches.backup_transfers, watches.restore_transfers):
+        for name, watch in transfers.watches.items():
+            watch_metric(name, watch)
 
 
 async def _check_set_up(client: Client) -> None:

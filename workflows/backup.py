@@ -10,6 +10,7 @@ from temporalio import workflow
 from workflows.approval import approval
 from workflows.attempts import Again, attempt_to_the_end
 from workflows.decisions import Decidable
+from workflows.dry_run import dry_run
 from workflows.following import BACKUP, follow
 from workflows.gates import Gate, passed
 from workflows.reading import READ_WITHIN, explained, verified_backup
@@ -58,6 +59,8 @@ class BackupWorkflow(Decidable):
 async def _runbook(operation: OperationRun) -> OperationStatus:
     await operation.claim(list(BackupStep))
     await operation.admit(BackupStep.ADMIT)
+    if operation.facts.dry_run:
+        return await dry_run(operation, BackupStep.STORAGE_LOCATION)
     if steps.find_step(operation.status, BackupStep.APPROVE) is not None:
         await approval(operation, BackupStep.APPROVE)
     # Readiness is asked for here, and the namespace's lock is taken after it.

@@ -15,6 +15,7 @@ from temporalio.exceptions import FailureError
 from workflows.attempts import Again, attempt_to_the_end
 from workflows.checks import Checks
 from workflows.decisions import Decidable
+from workflows.dry_run import dry_run
 from workflows.following import RESTORE, follow
 from workflows.gates import Gate, passed
 from workflows.reading import READ_WITHIN, explained
@@ -85,6 +86,8 @@ class RestoreWorkflow(Decidable):
 async def _runbook(operation: OperationRun) -> OperationStatus:
     await operation.claim(list(RestoreStep))
     await operation.admit(RestoreStep.ADMIT)
+    if operation.facts.dry_run:
+        return await dry_run(operation, RestoreStep.FIND)
     restore = _Restore(operation)
     try:
         await restore.gates()
@@ -267,9 +270,10 @@ class _Restore:
         checks = Checks(operation, wanted, self.namespaces.destination, (verified.verdict.message,))
         await checks.run(verified.workloads, verified.claims)
         message = " ".join(checks.held)
+        done = progress.complete(operation.next.progress, verified.item_count, verified.volume_bytes)
         operation.next = lifecycle.verified(
             operation.next, True, Reason.VELERO_RESTORE_COMPLETED, message, operation.now()
-        ).model_copy(update={"progress": progress.complete(operation.next.progress, verified.item_count)})
+        ).model_copy(update={"progress": done})
         missing = self._missing(ended)
         if (fault := await self.safeguards.resume()) is not None:
             message = f"{message} But: {fault}"
@@ -297,6 +301,8 @@ class _Restore:
         outputs = before.model_copy(
             update={
                 "restored_item_count": str(verified.item_count),
+                "volume_count": str(verified.volume_count),
+                "volume_bytes": str(verified.volume_bytes),
                 "warnings": bounded_warnings((*before.warnings, *verified.warnings)),
             }
         )

@@ -125,8 +125,9 @@ class Safeguards:
             if failure is not None:
                 operation.next = steps.fail_current(operation.next, operation.now(), failure)
             operation.begin(RestoreStep.RESUME)
+        resumed: tuple[str, ...]
         try:
-            await operation.call(
+            resumed = await operation.call(
                 ReleaseActivities.resume_releases,
                 ResumeRequest(ref=operation.ref),
                 summary="Resume the HelmReleases",
@@ -136,8 +137,9 @@ class Safeguards:
             fault = f"HelmReleases are still suspended ({', '.join(suspended)}): {error}"
             operation.end(RestoreStep.RESUME, fault, StepState.FAILED)
             return fault
-        if suspended:
-            operation.end(RestoreStep.RESUME, f"As before: {', '.join(suspended)}.")
+        # Those count, too, that came out of the backup: they were suspended on the way.
+        if names := sorted({*suspended, *resumed}):
+            operation.end(RestoreStep.RESUME, f"As before: {', '.join(names)}.")
         self.suspended = ()
         return None
 

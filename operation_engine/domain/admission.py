@@ -98,7 +98,6 @@ def _supported_options(operation: Operation) -> Gate | None:
     """What the schema knows and this engine cannot honour yet is refused: ignoring it would be a lie."""
     spec = operation.spec
     asked = {
-        "policy.dryRun": spec.policy.dry_run,
         "policy.requireReady": bool(spec.policy.require_ready),
         "policy.ttlAfterFinished": spec.policy.ttl_after_finished is not None,
         "cancel": spec.cancel,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from operation_engine.domain.lifecycle import bounded
+from operation_engine.domain.lifecycle import both_ends
 from operation_engine.domain.volumes import OPT_IN, OPT_OUT, HeldObjects, Mount, VolumeResult
 
 MAX_PROBLEMS = 20
@@ -29,7 +29,7 @@ def problems(content: Any) -> tuple[str, ...]:
     if not isinstance(content, dict):
         return ()
     found = [*_messages(content.get("errors")), *(f"warning: {m}" for m in _messages(content.get("warnings")))]
-    return tuple(bounded(message, MAX_PROBLEM) for message in found)
+    return tuple(both_ends(message, MAX_PROBLEM) for message in found)
 
 
 def _messages(part: Any) -> Iterator[str]:
@@ -157,5 +157,5 @@ def bounded_warnings(found: Sequence[str]) -> tuple[str, ...]:
     counts = [more for warning in found if (more := _MORE.fullmatch(warning))]
     listed = [warning for warning in found if not _MORE.fullmatch(warning)]
     rest = len(listed[MAX_PROBLEMS:]) + sum(int(more.group(1)) for more in counts)
-    kept = tuple(bounded(warning, MAX_PROBLEM) for warning in listed[:MAX_PROBLEMS])
+    kept = tuple(both_ends(warning, MAX_PROBLEM) for warning in listed[:MAX_PROBLEMS])
     return (*kept, f"and {rest} more") if rest else kept

@@ -36,17 +36,23 @@ def created_in(namespace: str, items: Iterable[RestoredItem]) -> Mapping[str, fr
 
 
 def deletable(
-    kind: str, created: frozenset[str], labelled: Iterable[Mapping[str, Any]], since: datetime
+    kind: str, created: frozenset[str] | None, labelled: Iterable[Mapping[str, Any]], since: datetime
 ) -> tuple[Leftover, ...]:
-    """Of the objects that carry the attempt's label, those that it created and that are no older than it."""
+    """Of the objects that carry the attempt's label, those that it created and that are no older than it.
+
+    `created` is None where its list cannot be read. Label and age are proof enough where it was not told to update
+    what exists: Velero then puts its label on nothing that it did not create.
+    """
     return tuple(
         Leftover(kind=kind, name=meta["name"], uid=meta["uid"])
         for meta in (item["metadata"] for item in labelled)
-        if meta["name"] in created and datetime.fromisoformat(meta["creationTimestamp"]) >= since
+        if (created is None or meta["name"] in created) and datetime.fromisoformat(meta["creationTimestamp"]) >= since
     )
 
 
-def told(deleted: Sequence[object], kept_kinds: Sequence[str], unreadable: Sequence[str]) -> str:
+def told(
+    deleted: Sequence[object], kept_kinds: Sequence[str], unreadable: Sequence[str], unlisted: Sequence[str] = ()
+) -> str:
     """What was done about leftovers, and what was not."""
     parts = []
     if deleted:
@@ -54,6 +60,11 @@ def told(deleted: Sequence[object], kept_kinds: Sequence[str], unreadable: Seque
         parts.append(f"Deleted what the attempt before created: {', '.join(map(str, deleted[:MAX_TOLD]))}{rest}.")
     if kept_kinds:
         parts.append(f"Left, for the engine has no right to delete these kinds: {', '.join(kept_kinds[:MAX_TOLD])}.")
+    if unlisted:
+        parts.append(
+            f"Of Velero Restore {', '.join(unlisted)} no list can be read: its objects were told by its label and "
+            "their age, and those of other kinds may be left."
+        )
     if unreadable:
         parts.append(
             f"Nothing deleted of Velero Restore {', '.join(unreadable)}: its resource list cannot be read "

@@ -100,6 +100,17 @@ def bounded(text: str, limit: int = MAX_MESSAGE) -> str:
     return raw[: limit - 3].decode(errors="ignore") + "…"
 
 
+def both_ends(text: str, limit: int) -> str:
+    """The same, but what is left out is the middle: in a chain of errors the cause stands last."""
+    text = text.translate(_CONTROL)
+    raw = text.encode()
+    if len(raw) <= limit:
+        return text
+    head = limit // 3
+    tail = limit - head - len(" … ".encode())
+    return f"{raw[:head].decode(errors='ignore')} … {raw[-tail:].decode(errors='ignore')}"
+
+
 def find_condition(status: OperationStatus, type_: ConditionType) -> Condition | None:
     return next((c for c in status.conditions if c.type == type_), None)
 

@@ -6,11 +6,12 @@ Completed is a claim of Velero's, and a restore that changed nothing makes it to
 from collections.abc import Mapping, Sequence
 
 from operation_engine.domain import restored
+from operation_engine.domain.claim_data import ClaimData
 from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.resources.common import ApiModel
 from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.domain.restored import ClaimData, RestoredItem
+from operation_engine.domain.restored import RestoredItem
 from operation_engine.domain.velero import BackupPhase, RestoreObservation
 from operation_engine.domain.verdicts import Outcome, Verdict
 
@@ -33,6 +34,12 @@ class RestoredContents(ApiModel):
     carried: frozenset[tuple[str, str]] = frozenset()
     """What the attempts before brought back, by kind and name."""
     data: ClaimData = ClaimData()
+
+    @property
+    def kept_claims(self) -> tuple[str, ...]:
+        """Claims that existed, with data that is not the backup's."""
+        filled = {claim.name for claim in self.data.filled}
+        return tuple(name for name in restored.kept_claims(self.items or ()) if name not in filled)
 
     @property
     def count(self) -> int:
@@ -97,13 +104,8 @@ def restored_verdict(observation: RestoreObservation, contents: RestoredContents
             "so nobody can say what was restored.",
         )
     count = contents.count
-    if contents.data.lost:
-        return _failed(
-            Reason.VERIFICATION_FAILED,
-            f"Velero Restore {name} created PersistentVolumeClaim {', '.join(contents.data.lost[:5])} without the data "
-            "that the backup holds: only pods that the same restore creates are filled. Delete the claims, restore "
-            "their pods with them, then retry.",
-        )
+    if contents.data.lost or contents.data.left:
+        return _failed(Reason.VERIFICATION_FAILED, _without_data(name, contents.data))
     if count == 0:
         return _failed(Reason.NOTHING_RESTORED, f"Velero Restore {name} brought nothing back. {_why_nothing(items)}")
     if min_items is not None and count < min_items:
@@ -119,6 +121,20 @@ def restored_verdict(observation: RestoreObservation, contents: RestoredContents
     )
 
 
+def _without_data(name: str, data: ClaimData) -> str:
+    """Which claims lack the backup's data, and what to do."""
+    advice = "Delete these claims with the pods and workloads that use them, then retry."
+    if data.lost:
+        return (
+            f"Velero Restore {name} created PersistentVolumeClaim {_few(data.lost)} without the data that the backup "
+            f"holds: only pods that the same restore creates are filled. {advice}"
+        )
+    return (
+        f"NOT restored: PersistentVolumeClaim {_few(data.left)}. An attempt before made it, without all of the data "
+        f"that the backup holds, and Velero fills no claim that exists. {advice}"
+    )
+
+
 def _why_nothing(items: Sequence[RestoredItem]) -> str:
     if not items:
         return "Its list is empty: check labelSelector, includedResources and what the backup holds."
@@ -130,9 +146,11 @@ def _why_nothing(items: Sequence[RestoredItem]) -> str:
 
 def _checked(items: Sequence[RestoredItem], contents: RestoredContents) -> str:
     backed_up = contents.backed_up
-    total = f" of the {sum(map(len, backed_up.values()))} in the backup" if backed_up is not None else ""
+    total = f" of the {restored.backed_up_count(backed_up, items)} in the backup" if backed_up is not None else ""
     parts = [f"{contents.count} objects{total} came back: {restored.told(items)}."]
-    kept = restored.kept_claims(items)
+    if contents.data.filled:
+        parts.append(f"Data came back: PersistentVolumeClaim {_few(list(map(str, contents.data.filled)))}.")
+    kept = contents.kept_claims
     if kept:
         parts.append(f"NOT restored: PersistentVolumeClaim {', '.join(kept)} (what exists keeps its data).")
     if contents.data.empty:
@@ -148,8 +166,7 @@ def restore_warnings(contents: RestoredContents) -> tuple[str, ...]:
     """What did not come back and what Velero says of it, most serious first."""
     items = contents.items or ()
     kept = tuple(
-        f"PersistentVolumeClaim {name} was not restored: what exists keeps its data"
-        for name in restored.kept_claims(items)
+        f"PersistentVolumeClaim {name} was not restored: what exists keeps its data" for name in contents.kept_claims
     )
     unmentioned = restored.missing(contents.backed_up or {}, items)
     left = (f"in the backup, and not in the restore's list: {', '.join(unmentioned)}",) if unmentioned else ()

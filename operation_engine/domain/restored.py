@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Any
 
 from operation_engine.domain.resources.common import ApiModel
-from operation_engine.domain.volumes import VolumeResult
 
 NAMESPACE, CLAIM, VOLUME = "v1/Namespace", "v1/PersistentVolumeClaim", "v1/PersistentVolume"
 WORKLOADS = ("apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet")
@@ -83,10 +82,20 @@ def brought(items: Sequence[RestoredItem]) -> frozenset[tuple[str, str]]:
     return frozenset((item.kind, item.name) for item in _telling(items) if item.counts and item.kind != CLAIM)
 
 
+def backed_up_count(backed_up: Mapping[str, Sequence[str]], items: Sequence[RestoredItem]) -> int:
+    """Objects of the backup that could have come back: of the kinds that `restored_count` counts."""
+    silent = {*_silent(items), *_NEVER_RESTORED}
+    return sum(len(names) for kind, names in backed_up.items() if kind not in silent)
+
+
 def _telling(items: Sequence[RestoredItem]) -> list[RestoredItem]:
-    has_workloads = any(item.kind in WORKLOADS for item in items)
-    silent = {NAMESPACE, VOLUME, *(DERIVED if has_workloads else ())}
+    silent = _silent(items)
     return [item for item in items if item.kind not in silent]
+
+
+def _silent(items: Sequence[RestoredItem]) -> frozenset[str]:
+    has_workloads = any(item.kind in WORKLOADS for item in items)
+    return frozenset({NAMESPACE, VOLUME, *(DERIVED if has_workloads else ())})
 
 
 def kept_claims(items: Sequence[RestoredItem]) -> tuple[str, ...]:
@@ -106,6 +115,8 @@ def told(items: Sequence[RestoredItem]) -> str:
 def missing(backed_up: Mapping[str, Sequence[str]], items: Sequence[RestoredItem]) -> tuple[str, ...]:
     """Kinds with the number of objects that the backup holds and the restore's list does not mention."""
     mentioned = Counter(item.kind for item in items)
+    # A destination that exists is not in the list.
+    mentioned[NAMESPACE] += 1
     return tuple(
         f"{kind.rpartition('/')[2]} {len(names) - mentioned[kind]}"
         for kind, names in sorted(backed_up.items())
@@ -121,38 +132,3 @@ def workloads(items: Sequence[RestoredItem]) -> tuple[str, ...]:
 def claims(items: Sequence[RestoredItem]) -> tuple[str, ...]:
     """Names of the claims that have to be bound."""
     return tuple(item.name for item in items if item.kind == CLAIM)
-
-
-class ClaimData(ApiModel):
-    """What became of the data of the claims that a restore created."""
-
-    lost: tuple[str, ...] = ()
-    """The backup holds data of them, and the restore did not bring it."""
-    empty: tuple[str, ...] = ()
-    """The backup holds no data of them: what was created is empty."""
-
-
-def claim_data(
-    items: Sequence[RestoredItem], source: str, backed_up: Sequence[VolumeResult], brought_back: Any
-) -> ClaimData:
-    """The backup's volumes against the restore's (`RestoreVolumeInfo`), for each claim that was created.
-
-    A native snapshot is known there by its volume alone: Velero makes the volume of it, or fails.
-    """
-    created = [item for item in items if item.kind == CLAIM and item.action == Action.CREATED]
-    held = {v.claim: v for v in backed_up if v.namespace == source and v.succeeded and not v.skipped and v.claim}
-    good = {
-        (info.get("pvcNamespace"), info.get("pvcName"))
-        for info in brought_back or ()
-        if (info.get("pvrInfo") or {}).get("phase") not in ("Failed", "Canceled")
-    }
-    return ClaimData(
-        lost=tuple(
-            claim.name
-            for claim in created
-            if claim.name in held
-            and held[claim.name].method != "NativeSnapshot"
-            and (claim.namespace, claim.name) not in good
-        ),
-        empty=tuple(claim.name for claim in created if claim.name not in held),
-    )

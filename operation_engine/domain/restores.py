@@ -5,7 +5,7 @@ Used by the activities on Restores; the verdict on how one ended is in `domain.r
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -139,11 +139,21 @@ def _location_away(backup: BackupObservation, location: StorageLocation | None) 
 
 
 def restore_manifest(
-    operation: Operation, name: str, attempt: int, velero_namespace: str, cluster_id: str, backup_name: str
+    operation: Operation,
+    name: str,
+    attempt: int,
+    velero_namespace: str,
+    cluster_id: str,
+    backup_name: str,
+    *,
+    is_modified: bool = False,
 ) -> dict[str, Any]:
-    """The Velero Restore of one attempt: of the source namespace and no other, whatever the parameters say."""
+    """The Velero Restore of one attempt: of the source namespace and no other, whatever the parameters say.
+
+    `is_modified`: a ConfigMap of its name (`modifier_manifest`) has rules for what it restores.
+    """
     spec = restore_spec(operation, backup_name)
-    if operation.spec.parameters.storage_class_mapping:
+    if is_modified:
         spec["resourceModifier"] = {"kind": "ConfigMap", "name": name}
     return {
         "apiVersion": "velero.io/v1",
@@ -175,23 +185,23 @@ def restore_spec(operation: Operation, backup_name: str) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if value is not None}
 
 
-def modifier_manifest(restore: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
-    """The ConfigMap with the storage classes of this restore alone.
-
-    Velero's own mapping ConfigMap counts for every restore of the installation, and two of them fail all.
-    """
+def modifier_manifest(restore: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The ConfigMap with the rules of this restore alone."""
     meta = restore["metadata"]
-    rules = {"version": "v1", "resourceModifierRules": _class_rules(mapping)}
+    modifier = {"version": "v1", "resourceModifierRules": list(rules)}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": meta["name"], "namespace": meta["namespace"], "labels": meta["labels"]},
-        "data": {"modifier.yaml": json.dumps(rules)},
+        "data": {"modifier.yaml": json.dumps(modifier)},
     }
 
 
-def _class_rules(mapping: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Every rule looks at the object as it was in the backup (Velero 1.18), so classes may be swapped."""
+def class_rules(mapping: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Storage classes mapped by a modifier of one restore.
+
+    Velero's own mapping ConfigMap counts for every restore of the installation, and two of them fail all. Every rule
+    looks at the object as it was in the backup (Velero 1.18), so classes may be swapped."""
     template = "/spec/volumeClaimTemplates/{}/spec/storageClassName"
     places = [
         ("persistentvolumeclaims", "/spec/storageClassName"),

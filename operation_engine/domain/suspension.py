@@ -4,7 +4,9 @@ What was done is written on the HelmRelease itself, in the same write: whoever c
 Called by `records.suspension`.
 """
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operation_engine.domain.resources.common import ApiModel
@@ -70,6 +72,35 @@ def resume_patch(release: Release, uid: str) -> dict[str, Any] | None:
         return None
     before = _IS.get(release.suspend_was or "", False) if release.suspend is True else release.suspend
     return _patch(release, before, {SUSPENDED_BY_ANNOTATION: None, SUSPEND_WAS_ANNOTATION: None})
+
+
+def rest_rules(uid: str, destination: str, live: Sequence[Release]) -> list[dict[str, Any]]:
+    """Rules of a Velero resource modifier by which a HelmRelease comes out of a backup suspended for the Operation.
+
+    Velero would make it anew, or write over the one that rests, as it was backed up: Flux would go to work in the
+    middle of the restore. One that stands in the destination keeps for later what it was (`live`); of another, what the
+    backup says. Every rule looks at the object as it was in the backup (Velero 1.18), so the last that fits decides.
+    """
+    here = [release for release in live if release.namespace == destination]
+    return [
+        _rest(uid, _WAS[None]),
+        *(_rest(uid, _WAS[is_], matches=[{"path": "/spec/suspend", "value": _WAS[is_]}]) for is_ in (True, False)),
+        *(_rest(uid, _was(release, uid), resourceNameRegex=f"^{re.escape(release.name)}$") for release in here),
+    ]
+
+
+def _was(release: Release, uid: str) -> str:
+    kept = release.suspend_was if release.suspended_by == uid else None
+    return kept if kept in _IS else _WAS[release.suspend]
+
+
+def _rest(uid: str, was: str, **conditions: Any) -> dict[str, Any]:
+    annotations = {SUSPENDED_BY_ANNOTATION: uid, SUSPEND_WAS_ANNOTATION: was}
+    patch = {"metadata": {"annotations": annotations}, "spec": {"suspend": True}}
+    return {
+        "conditions": {"groupResource": "helmreleases.helm.toolkit.fluxcd.io", **conditions},
+        "mergePatches": [{"patchData": json.dumps(patch)}],
+    }
 
 
 def _patch(release: Release, suspend: bool | None, annotations: Mapping[str, str | None]) -> dict[str, Any]:

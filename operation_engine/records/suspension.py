@@ -60,6 +60,14 @@ class Suspensions:
         """The releases that install into `destination`, as they are now."""
         return tuple([release async for release in self._releases() if release.target_namespace == destination])
 
+    async def known(self) -> bool:
+        """Whether the cluster has the kind: Flux may be installed."""
+        try:
+            await self._api.list(HELM_RELEASES, limit="1")
+        except NotFound:
+            return False
+        return True
+
     async def _releases(self) -> AsyncIterator[Release]:
         """All of them, page by page: their values may be large."""
         token = ""

@@ -26,6 +26,9 @@ _FORBIDDEN_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_DISCOVERY = ",".join(
+    f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
+)
 _TERMINATING = "because it is being terminated"
 _RETRY_S = 2.0
 _log = get_logger(__name__)
@@ -134,6 +137,12 @@ LEFTOVER_KINDS: Mapping[str, Resource] = {
     "rbac.authorization.k8s.io/v1/RoleBinding": ROLE_BINDINGS,
 }
 """What a retried restore may delete of the attempt before it, by the names of Velero's resource lists."""
+DERIVED_KINDS = (
+    Resource("", "v1", "endpoints"),
+    Resource("discovery.k8s.io", "v1", "endpointslices"),
+    Resource("apps", "v1", "controllerrevisions"),
+)
+"""What controllers make beside workloads and Services, and backups hold: a plan looks for it."""
 HELM_RELEASES = Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases")
 EVENTS = Resource("events.k8s.io", "v1", "events")
 BACKUPS = Resource("velero.io", "v1", "backups")
@@ -141,7 +150,9 @@ RESTORES = Resource("velero.io", "v1", "restores")
 BACKUP_STORAGE_LOCATIONS = Resource("velero.io", "v1", "backupstoragelocations")
 DOWNLOAD_REQUESTS = Resource("velero.io", "v1", "downloadrequests")
 POD_VOLUME_BACKUPS = Resource("velero.io", "v1", "podvolumebackups")
+POD_VOLUME_RESTORES = Resource("velero.io", "v1", "podvolumerestores")
 DATA_UPLOADS = Resource("velero.io", "v2alpha1", "datauploads")
+DATA_DOWNLOADS = Resource("velero.io", "v2alpha1", "datadownloads")
 VOLUME_SNAPSHOT_CLASSES = Resource("snapshot.storage.k8s.io", "v1", "volumesnapshotclasses")
 
 
@@ -162,8 +173,16 @@ class KubernetesApi:
     async def list(self, resource: Resource, namespace: str | None = None, **query: str) -> Manifest:
         return await self._call("GET", resource.path(namespace), query=query)
 
-    async def create(self, resource: Resource, body: Mapping[str, Any], namespace: str | None = None) -> Manifest:
-        return await self._call("POST", resource.path(namespace), body, {"fieldManager": FIELD_MANAGER})
+    async def create(
+        self, resource: Resource, body: Mapping[str, Any], namespace: str | None = None, *, only_try: bool = False
+    ) -> Manifest:
+        """Create an object; with `only_try` the API server checks and defaults it, and keeps nothing."""
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All", "fieldValidation": "Strict"} if only_try else {})
+        return await self._call("POST", resource.path(namespace), body, query)
+
+    async def discovery(self) -> Sequence[Manifest]:
+        """The kinds that are served: the core's, then those of the groups (`domain.discovery` reads them)."""
+        return [await self._call("GET", path, accept=_DISCOVERY) for path in ("/api", "/apis")]
 
     async def replace_status(self, resource: Resource, name: str, namespace: str, body: Mapping[str, Any]) -> Manifest:
         """PUT the status subresource; `metadata.resourceVersion` in the body makes it a compare-and-swap."""
@@ -342,7 +361,7 @@ async def connect() -> AsyncIterator[KubernetesApi]:
 async def _load(configuration: client.Configuration) -> None:
     try:
         await config.load_kube_config(client_configuration=configuration)
-    except config.ConfigException as outside:
+    except (config.ConfigException, OSError) as outside:
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException as inside:

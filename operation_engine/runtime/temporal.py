@@ -63,13 +63,14 @@ DATA_CONVERTER = replace(
 )
 
 
-async def connect(settings: Settings) -> Client:
-    """A client. Raises RuntimeError or RPCError when Temporal is not there."""
+async def connect(settings: Settings, *, lazily: bool = False) -> Client:
+    """A client. Raises RuntimeError or RPCError when Temporal is not there; `lazily`, only when it is first asked."""
     return await Client.connect(
         settings.temporal_address,
         namespace=settings.temporal_namespace,
         data_converter=DATA_CONVERTER,
         runtime=_runtime(),
+        lazy=lazily,
     )
 
 

@@ -54,7 +54,6 @@ REFUSED: dict[str, Refused] = {
     "runbook": unsupported("spec.type Runbook is not built yet", type="Runbook"),
     "volsync": unsupported("spec.engine volsync cannot run a Backup", "velero", engine="volsync"),
     "job": unsupported("spec.engine job cannot run a Backup", engine="job"),
-    "dry-run": unsupported("spec.policy.dryRun is not built yet", policy={"dryRun": True}),
     "require-ready": unsupported("spec.policy.requireReady", policy={"requireReady": True}),
     "ttl-after-finished": unsupported("spec.policy.ttlAfterFinished", policy={"ttlAfterFinished": "1d"}),
     "cancelled-at-birth": unsupported("spec.cancel", cancel=True),

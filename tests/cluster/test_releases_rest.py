@@ -8,11 +8,20 @@ from support.flux import HelmReleases, helm_release, helm_releases_known
 from support.kube import Kubectl, Operations, backup, restore
 from support.world import config_map
 
+from local_cluster.cluster import LocalCluster
+
 
 @pytest.fixture(scope="module")
 def releases(kubectl: Kubectl) -> Iterator[HelmReleases]:
     with helm_releases_known(kubectl):
         yield HelmReleases(kubectl)
+
+
+@pytest.fixture(scope="module")
+def backed_up_too(cluster: LocalCluster, releases: HelmReleases) -> None:
+    """Velero takes notice of a new kind every five minutes, and when it starts."""
+    cluster.stop("velero")
+    cluster.start("velero")
 
 
 @pytest.fixture
@@ -53,3 +62,35 @@ def test_it_rests_for_as_long_as_a_person_decides_and_no_longer(
     assert (status["phase"], status["reason"]) == ("Failed", "AbortedByUser")
     assert releases.suspend(lost) is None
     assert releases.marks(lost) == {}
+
+
+@pytest.mark.parametrize("then", [None, False, True], ids=lambda then: f"backed-up-{then}")
+@pytest.mark.parametrize("exists", [True, False], ids=["over-it", "made-anew"])
+def test_one_that_comes_out_of_the_backup_rests_too_until_the_end(
+    engine: Engine,
+    kubectl: Kubectl,
+    operations: Operations,
+    releases: HelmReleases,
+    backed_up_too: None,
+    namespace: str,
+    then: bool | None,
+    exists: bool,
+) -> None:
+    """Velero writes over what exists what was backed up, `suspend` and all."""
+    backed_up = helm_release(namespace, values={"replicas": 1}, **({} if then is None else {"suspend": then}))
+    kubectl.apply(backed_up, config_map(namespace, "settings"), backup(namespace, "nightly"))
+    assert operations.await_end(namespace, "nightly")["status"]["phase"] == "Succeeded"
+    if exists:
+        releases.patch('{"spec":{"suspend":null,"values":{"replicas":2}}}', namespace)
+    else:
+        kubectl("delete", "helmrelease", "web", "-n", namespace)
+    kubectl("delete", "configmap", "settings", "-n", namespace)
+    parameters = {"existingResourcePolicy": "update", "verify": {"minItems": 1000}}
+    kubectl.apply(restore(namespace, "nightly", parameters=parameters))
+    operations.await_path(namespace, "restore", "{.status.reason}", "AwaitingDecision")
+    assert releases.get(namespace)["spec"]["values"] == {"replicas": 1}, "it came out of the backup"
+    assert releases.suspend(namespace) is True
+    kubectl("annotate", "operation", "restore", "-n", namespace, "ops.vworkspace.io/abort=1")
+    operations.await_end(namespace, "restore")
+    assert releases.suspend(namespace) is (None if exists else then)
+    assert releases.marks(namespace) == {}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.engine import Engine
 from support.kube import Kubectl, Operations, backup, restore
+from support.movers import DATA_DOWNLOAD, DataMovers
 from support.temporal import Temporal, workflow_id
 from support.world import VELERO, VeleroRestores, config_map, fresh_namespace, taken_up
 
@@ -102,6 +103,7 @@ def story(
 def _tell(
     told: Story, namespaces: dict[str, str], kubectl: Kubectl, operations: Operations, restores: VeleroRestores
 ) -> None:
+    movers = DataMovers(kubectl)
     names = {}
     for namespace in namespaces.values():
         # The safety backup would wait for Velero.
@@ -110,8 +112,12 @@ def _tell(
         seen = operations.await_path(namespace, "restore", "{.status.engineRef.name}")
         names[name] = seen["status"]["engineRef"]["name"]
     restores.say(names["counted"], phase="InProgress", progress={"itemsRestored": 5, "totalItems": 10})
-    path = ("{.status.progress.itemsDone}", "5")
+    (counted,) = restores.of(operations.get(namespaces["counted"], "restore"))
+    mover = movers.make(DATA_DOWNLOAD, names["counted"], counted)
+    movers.say(mover, "InProgress", 50, 100)
+    path = ("{.status.progress.bytesDone}", "50")
     told.seen["counted"] = operations.await_path(namespaces["counted"], "restore", *path)
+    movers.delete(mover)
     behind = f"Velero Restore {names['waiting']} is New. Velero works on Restore {names['counted']} first."
     told.seen["waiting"] = operations.await_path(namespaces["waiting"], "restore", "{.status.message}", behind)
     restores.say(names["counted"], phase="Failed", failureReason="just before the end")
@@ -142,7 +148,8 @@ def test_a_velero_restore_that_is_deleted_under_it_ends_the_operation(story: Sto
 
 
 def test_progress_is_told_and_who_waits_behind_it_says_so(story: Story) -> None:
-    assert story.seen["counted"]["status"]["progress"]["itemsDone"] == 5
+    progress = {"percent": 49, "itemsDone": 5, "itemsTotal": 10, "bytesDone": 50, "bytesTotal": 100}
+    assert story.seen["counted"]["status"]["progress"] == progress, "half the items, and half the data"
     assert story.seen["waiting"]["status"]["phase"] == "Running"
     status = story.ended["waiting"]["status"]
     assert status["phase"] == "Succeeded", status["message"]

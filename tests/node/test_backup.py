@@ -6,67 +6,17 @@ from typing import Any
 
 import pytest
 from support.engine import Engine
+from support.files import Files
 from support.history import History, conditions
 from support.kube import Kubectl, Operations, backup
+from support.saved import END_WITHIN_S, WITH_DATA
 from support.shop import ORDERS, Shop
 from support.temporal import Temporal, workflow_id
 from support.uploads import BYTES, Upload
 from support.velero import Velero
-from support.world import VeleroBackups, files_on_a_volume
+from support.world import VeleroBackups
 
 from local_cluster.cluster import LocalCluster
-
-WITH_DATA = {"defaultVolumesToFsBackup": True}
-END_WITHIN_S = 110
-
-
-@pytest.fixture(scope="session")
-def temporal(cluster: LocalCluster) -> Temporal:
-    return Temporal(cluster.env())
-
-
-@pytest.fixture(scope="session")
-def backups(kubectl: Kubectl) -> VeleroBackups:
-    return VeleroBackups(kubectl)
-
-
-@pytest.fixture
-def stopped(cluster: LocalCluster) -> Iterator[Callable[[str], None]]:
-    """Stop a part of the cluster; after the test it runs again, whatever happened."""
-    names: list[str] = []
-
-    def stop(name: str) -> None:
-        names.append(name)
-        cluster.stop(name)
-
-    yield stop
-    for name in names:
-        cluster.start(name)
-
-
-@pytest.fixture
-def shop(kubectl: Kubectl, namespace: str) -> Shop:
-    shop = Shop(kubectl, namespace)
-    shop.open()
-    return shop
-
-
-class Files:
-    """A volume with 200 MB of noise, which nothing makes smaller."""
-
-    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
-        self._kubectl, self.namespace = kubectl, namespace
-
-    def write(self) -> None:
-        self._kubectl.apply(files_on_a_volume(self.namespace))
-        self._in_pod(f"dd if=/dev/urandom of=/data/noise bs=1000000 count={BYTES // 1_000_000} 2>&1")
-
-    def checksum(self) -> str:
-        return self._in_pod("sha256sum /data/noise")
-
-    def _in_pod(self, script: str) -> str:
-        self._kubectl("rollout", "status", "statefulset/files", "-n", self.namespace, "--timeout=90s")
-        return self._kubectl("exec", "-n", self.namespace, "files-0", "--", "sh", "-euc", script).stdout
 
 
 @pytest.fixture

@@ -25,7 +25,14 @@ class Bucket:
 
     def contents(self, backup: str) -> dict[str, list[str]]:
         """`group/version/Kind` to `namespace/name`."""
-        answer = self._client.get_object(self._name, f"backups/{backup}/{backup}-resource-list.json.gz")
+        return self._read(f"backups/{backup}/{backup}-resource-list.json.gz")
+
+    def restored(self, restore: str) -> dict[str, list[str]]:
+        """`group/version/Kind` to `namespace/name(action)`."""
+        return self._read(f"restores/{restore}/restore-{restore}-resource-list.json.gz")
+
+    def _read(self, path: str) -> dict[str, list[str]]:
+        answer = self._client.get_object(self._name, path)
         try:
             found: dict[str, list[str]] = json.loads(gzip.decompress(answer.read()))
         finally:

@@ -21,10 +21,11 @@ class Kubectl:
         input: str | None = None,  # noqa: A002 - what subprocess calls it
         check: bool = True,
         as_user: str | None = None,
+        within_s: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         command = ["kubectl", *(["--as", as_user] if as_user else []), *args]
         done = subprocess.run(
-            command, env=self.env, input=input, capture_output=True, text=True, timeout=120, check=False
+            command, env=self.env, input=input, capture_output=True, text=True, timeout=within_s, check=False
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -72,9 +73,8 @@ class Operations:
     ) -> dict[str, Any]:
         """The Operation once a JSONPath has a value (or this value): waits for the event, by `kubectl wait`."""
         wanted = f"--for=jsonpath={path}" + (f"={value}" if value is not None else "")
-        done = self._kubectl(
-            "wait", f"operation/{name}", "-n", namespace, wanted, f"--timeout={within_s}s", check=False
-        )
+        asked = ("wait", f"operation/{name}", "-n", namespace, wanted, f"--timeout={within_s}s")
+        done = self._kubectl(*asked, check=False, within_s=within_s + 30)
         found = self.get(namespace, name)
         if done.returncode != 0:
             shown = json.dumps(found["status"], indent=1)

@@ -15,11 +15,36 @@ from support.kube import Kubectl
 from support.world import VELERO, Json
 
 POD_VOLUME_BACKUP, DATA_UPLOAD = "podvolumebackups.velero.io", "datauploads.velero.io"
+POD_VOLUME_RESTORE, DATA_DOWNLOAD = "podvolumerestores.velero.io", "datadownloads.velero.io"
 _AGENT: Json = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "node-agent-by-hand", "namespace": VELERO, "labels": {"role": "node-agent"}},
     "spec": {"containers": [{"name": "node-agent", "image": "busybox"}]},
+}
+_KINDS = {
+    POD_VOLUME_BACKUP: "PodVolumeBackup",
+    DATA_UPLOAD: "DataUpload",
+    POD_VOLUME_RESTORE: "PodVolumeRestore",
+    DATA_DOWNLOAD: "DataDownload",
+}
+_LOCATION = {"backupStorageLocation": "default"}
+_OF_A_POD = {**_LOCATION, "pod": {}, "volume": "data", "repoIdentifier": "", "uploaderType": "kopia"}
+_OF_A_SNAPSHOT = {**_LOCATION, "sourceNamespace": "shop", "operationTimeout": "10m"}
+_SPECS: Mapping[str, Json] = {
+    POD_VOLUME_BACKUP: {**_OF_A_POD, "node": "nowhere"},
+    POD_VOLUME_RESTORE: {**_OF_A_POD, "snapshotID": "s", "sourceNamespace": "shop"},
+    DATA_UPLOAD: {
+        **_OF_A_SNAPSHOT,
+        "snapshotType": "CSI",
+        "sourcePVC": "data",
+        "csiSnapshot": {"volumeSnapshot": "v", "storageClass": "s"},
+    },
+    DATA_DOWNLOAD: {
+        **_OF_A_SNAPSHOT,
+        "snapshotID": "s",
+        "targetVolume": {"pvc": "data", "pv": "data", "namespace": "shop"},
+    },
 }
 
 
@@ -29,20 +54,13 @@ class DataMovers:
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
 
-    def make(self, kind: str, name: str, backup: Json) -> str:
-        """A mover of a Backup; its reference for `say`."""
-        meta = backup["metadata"]
-        labels = {"velero.io/backup-name": meta["name"], "velero.io/backup-uid": meta["uid"]}
+    def make(self, kind: str, name: str, owner: Json) -> str:
+        """A mover of a Backup or a Restore; its reference for `say`."""
+        meta, of = owner["metadata"], owner["kind"].lower()
+        labels = {f"velero.io/{of}-name": meta["name"], f"velero.io/{of}-uid": meta["uid"]}
         metadata = {"name": name, "namespace": VELERO, "labels": labels}
-        location = {"backupStorageLocation": "default"}
-        if kind == DATA_UPLOAD:
-            spec = {**location, "snapshotType": "CSI", "sourcePVC": "data", "sourceNamespace": "shop"}
-            spec |= {"operationTimeout": "10m", "csiSnapshot": {"volumeSnapshot": "v", "storageClass": "s"}}
-            body = {"apiVersion": "velero.io/v2alpha1", "kind": "DataUpload", "metadata": metadata, "spec": spec}
-        else:
-            spec = {**location, "node": "nowhere", "pod": {}, "volume": "data", "repoIdentifier": ""}
-            spec |= {"uploaderType": "kopia"}
-            body = {"apiVersion": "velero.io/v1", "kind": "PodVolumeBackup", "metadata": metadata, "spec": spec}
+        version = "velero.io/v2alpha1" if kind in (DATA_UPLOAD, DATA_DOWNLOAD) else "velero.io/v1"
+        body = {"apiVersion": version, "kind": _KINDS[kind], "metadata": metadata, "spec": _SPECS[kind]}
         self._kubectl.apply(body)
         return f"{kind}/{name}"
 

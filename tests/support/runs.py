@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from support.memory import OPERATIONS, MemoryApi, managed_namespace
 from support.scripted import Script, Scripted, ScriptedVelero
+from support.scripted_plans import ScriptedPlans
 from support.scripted_restores import ScriptedRestores, restore_script
 from support.scripted_safeguards import ScriptedSafeguards
 from temporalio.api.common.v1 import WorkflowExecution
@@ -99,6 +100,7 @@ class Stage:
         velero = ScriptedVelero(self.store, self.scripts)
         restores = ScriptedRestores(self.store, self.scripts)
         guards = ScriptedSafeguards(self.store, self.scripts)
+        plans = ScriptedPlans(self.store, self.scripts)
         own = [
             operations.claim_operation,
             operations.admit_operation,
@@ -111,7 +113,7 @@ class Stage:
                 self.client,
                 task_queue=TASK_QUEUE,
                 workflows=workflows,
-                activities=[*own, *velero.short, *restores.short, *guards.short],
+                activities=[*own, *velero.short, *restores.short, *guards.short, *plans.short],
                 interceptors=interceptors,
             ),
             Worker(

@@ -163,6 +163,7 @@ RESTORES = {
     ),
     "restore-aborted": Scenario("AbortedByUser", _restore_in_part(), _restore(), (ABORT,)),
     "restore-not-decided": Scenario("DecisionTimeout", _restore_in_part(), _restore(policy={"decisionTimeout": "1s"})),
+    "restore-dry-run": Scenario("Succeeded", restore_script, _restore(policy={"dryRun": True})),
     "backup-retried": Scenario(
         "Succeeded",
         lambda: Script(locations=[AVAILABLE] * 2, attempts=[[seen("Failed", failure_reason="full")], list(HAPPY)]),
@@ -181,5 +182,6 @@ SCENARIOS = {
     "backup-waited-for-location": Scenario("Succeeded", _waited),
     "backup-location-went-away": Scenario("Succeeded", _went_away),
     "backup-accepted-in-part": Scenario("Succeeded", _partial, {"policy": {"partialFailure": "Accept"}}),
+    "backup-dry-run": Scenario("Succeeded", parts={"policy": {"dryRun": True}}),
     "unsupported": Scenario("UnsupportedOperation", parts={"type": "Upgrade"}),
 }

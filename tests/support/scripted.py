@@ -31,6 +31,7 @@ from activities.requests import (
 from activities.velero import verified
 from operation_engine.domain import attempts
 from operation_engine.domain.admission import Answer, Gate, wait
+from operation_engine.domain.plans import Plan
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restore_verdicts import RestoredContents
 from operation_engine.domain.velero import BackupObservation, Observation
@@ -94,6 +95,8 @@ class Script:
     """Answers by the activity that checks; it holds where nothing is said."""
     guards: Guards = field(default_factory=Guards)
     """What the safeguards of a Restore find."""
+    plan: Plan | None = None
+    """What a dry run finds; all in order where nothing is said."""
     create_warnings: tuple[str, ...] = ()
     before: dict[str, Faults] = field(default_factory=dict)
     """Faults by activity, one a call, before it does anything."""

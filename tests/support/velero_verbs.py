@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -37,14 +37,10 @@ class Verbs:
 async def velero_verbs(api: KubernetesApi, store: OperationStore) -> AsyncIterator[Verbs]:
     """A worker's verbs for the block's length; its watches have seen everything."""
     watches = velero_watches(api, VELERO, LABELS)
-    async with (
-        watches.backups.running(),
-        watches.restores.running(),
-        watches.downloads.running(),
-        watches.locations.running(),
-        watches.transfers.running(),
-        aiohttp.ClientSession() as session,
-    ):
+    async with AsyncExitStack() as stack:
+        for watching in watches.all:
+            await stack.enter_async_context(watching.running())
+        session = await stack.enter_async_context(aiohttp.ClientSession())
         async with asyncio.timeout(SYNCED_WITHIN_S):
             for watch in (watches.backups, watches.restores, watches.locations):
                 await watch.synced.wait()

@@ -19,7 +19,7 @@ from activities.artefacts import Artefacts, DownloadRefused, Wanted, _parse
 from operation_engine.runtime.kubernetes import Unavailable
 
 Answer = Callable[[web.StreamResponse], Awaitable[None]]
-PODS = Wanted(lambda path: path.startswith("pods/"), lambda found: {"name": found["name"]})
+PODS = Wanted(lambda path: path.startswith("pods/"), lambda path, found: {"name": found["name"]})
 
 
 def archive(*names: str, padding: int = 0) -> bytes:

@@ -11,7 +11,7 @@ from support.values import NOW, REF, conditions_of, later
 
 from operation_engine.domain import attempts, lifecycle, steps
 from operation_engine.domain.artefacts import bounded_warnings
-from operation_engine.domain.lifecycle import Life, bounded, enter
+from operation_engine.domain.lifecycle import Life, both_ends, bounded, enter
 from operation_engine.domain.resources.conditions import ConditionType
 from operation_engine.domain.resources.operation_status import (
     AttemptCause,
@@ -102,6 +102,20 @@ def test_a_bounded_text_never_has_more_bytes_and_is_a_beginning(text: str, limit
     assert len(cut.encode()) <= limit
     assert bounded(text, 10_000).startswith(cut.removesuffix("…"))
     assert bounded(text, 10_000) == "".join(" " if is_control(c) else c for c in text)
+
+
+@given(st.text(), st.integers(16, 300))
+def test_a_text_with_both_ends_never_has_more_bytes_and_loses_only_its_middle(text: str, limit: int) -> None:
+    cut, whole = both_ends(text, limit), both_ends(text, 10_000)
+    assert len(cut.encode()) <= limit
+    head, _, tail = cut.rpartition(" … ")
+    assert whole == cut or (whole.startswith(head) and whole.endswith(tail))
+
+
+def test_the_cause_at_the_end_of_a_chain_of_errors_is_not_lost() -> None:
+    assert both_ends(f"restore failed: {'copy file: ' * 99}connection refused", 60).endswith(
+        "copy file: connection refused"
+    )
 
 
 def is_control(character: str) -> bool:

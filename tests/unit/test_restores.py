@@ -12,7 +12,6 @@ from operation_engine.domain.admission import Answer
 from operation_engine.domain.resources.operation_spec import PartialFailure
 from operation_engine.domain.restored import restored_items
 from operation_engine.domain.velero import BackupObservation, StorageLocation
-from operation_engine.domain.volumes import VolumeResult
 
 HOUR = timedelta(hours=1)
 AVAILABLE = StorageLocation(name="default", phase="Available", access_mode="ReadOnly")
@@ -120,9 +119,9 @@ def test_every_parameter_reaches_velero_as_it_was_written() -> None:
 
 def test_storage_classes_are_mapped_by_a_modifier_of_this_restore_alone() -> None:
     mapped = restore(storageClassMapping={"slow": "fast", "fast": "slow", "1": "true"})
-    manifest = restores.restore_manifest(mapped, "r-1", 1, "velero", "cluster", "b")
+    manifest = restores.restore_manifest(mapped, "r-1", 1, "velero", "cluster", "b", is_modified=True)
     assert manifest["spec"]["resourceModifier"] == {"kind": "ConfigMap", "name": "r-1"}
-    modifier = restores.modifier_manifest(manifest, {"slow": "fast", "1": "true"})
+    modifier = restores.modifier_manifest(manifest, restores.class_rules({"slow": "fast", "1": "true"}))
     assert modifier["metadata"]["name"] == "r-1"
     (text,) = modifier["data"].values()
     rules = json.loads(text)["resourceModifierRules"]
@@ -170,6 +169,8 @@ def test_only_what_the_attempt_created_in_the_destination_may_be_deleted() -> No
     assert (str(one), one.uid) == ("Secret keys", "uid-keys")
     older = [found("keys", "2026-03-01T11:59:59Z")]
     assert leftovers.deletable("v1/Secret", created["v1/Secret"], older, NOW) == ()
+    unlisted = leftovers.deletable("v1/Secret", None, [*labelled, *older], NOW)
+    assert [one.name for one in unlisted] == ["keys", "old"], "without its list, by label and age"
 
 
 def test_pods_made_anew_beside_a_workload_that_runs_are_no_restore() -> None:
@@ -195,27 +196,6 @@ def test_what_an_earlier_attempt_brought_back_counts_for_a_later_one_but_not_its
 
 def test_workloads_that_exist_and_differ_have_to_roll_out_too() -> None:
     assert restored.workloads(restored_items({"apps/v1/Deployment": ["shop/web(failed)"]})) == ("Deployment/web",)
-
-
-def taken(claim: str, **parts: Any) -> VolumeResult:
-    return VolumeResult(claim=claim, namespace="shop", method="PodVolumeBackup", succeeded=True, **parts)
-
-
-def test_a_claim_whose_data_the_restore_did_not_bring_is_lost() -> None:
-    items = restored_items(
-        {"v1/PersistentVolumeClaim": ["copy/rows(created)", "copy/cache(created)", "copy/k(skipped)"]}
-    )
-    backed_up = (taken("rows"), taken("k"))
-    brought = [{"pvcNamespace": "copy", "pvcName": "rows", "pvrInfo": {"phase": "Completed"}}]
-    fine = restored.claim_data(items, "shop", backed_up, brought)
-    assert (fine.lost, fine.empty) == ((), ("cache",))
-    for nothing in (
-        [],
-        None,
-        [{**brought[0], "pvcNamespace": "shop"}],
-        [{**brought[0], "pvrInfo": {"phase": "Failed"}}],
-    ):
-        assert restored.claim_data(items, "shop", backed_up, nothing).lost == ("rows",)
 
 
 def test_a_restore_into_another_namespace_brings_nobody_s_rights_along() -> None:

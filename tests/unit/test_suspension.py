@@ -1,5 +1,6 @@
 """HelmReleases are suspended for one Operation, and put back as they were."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -94,3 +95,22 @@ def test_a_release_says_whether_flux_is_at_it(status: str, reconciling: bool) ->
     manifest = release() | {"status": {"conditions": [{"type": "Reconciling", "status": status}]}}
     assert observe_release(manifest).reconciling == reconciling
     assert not observe_release(release()).reconciling
+
+
+def test_one_that_comes_out_of_a_backup_rests_and_one_that_stood_there_keeps_what_it_was() -> None:
+    here = observe_release(patched(release(True), {"metadata": {"namespace": "shop"}}))
+    ours = observe_release(
+        patched(release(True, by=UID, was="false"), {"metadata": {"namespace": "shop", "name": "a.b"}})
+    )
+    elsewhere = observe_release(release(False))
+    rules = suspension.rest_rules(UID, "shop", [here, ours, elsewhere])
+    patches = [json.loads(rule["mergePatches"][0]["patchData"]) for rule in rules]
+    assert all(patch["spec"] == {"suspend": True} for patch in patches)
+    assert all(patch["metadata"]["annotations"][BY] == UID for patch in patches)
+    assert [patch["metadata"]["annotations"][WAS] for patch in patches] == ["absent", "true", "false", "true", "false"]
+    assert [rule["conditions"].get("resourceNameRegex") for rule in rules[3:]] == ["^web$", "^a\\.b$"]
+    assert [rule["conditions"].get("matches") for rule in rules[:3]] == [
+        None,
+        [{"path": "/spec/suspend", "value": "true"}],
+        [{"path": "/spec/suspend", "value": "false"}],
+    ]

@@ -207,11 +207,13 @@ class Outputs(ApiModel):
     backup_size_bytes: Line | None = Field(
         default=None, description="Bytes of the backup's contents in the bucket; volume data is kept apart from them."
     )
-    volume_count: Line | None = Field(default=None, description="Volumes whose data the backup can show.")
+    volume_count: Line | None = Field(
+        default=None, description="Volumes whose data the backup can show, or the restore brought back."
+    )
     volume_bytes: Line | None = Field(
         default=None,
-        description="Bytes of volume data in the storage location; snapshots that stay with their provider are not "
-        "counted.",
+        description="Bytes of volume data in the storage location, or brought back from it; snapshots that stay with "
+        "their provider are not counted.",
     )
     storage_location: Line | None = Field(default=None, description="The storage location that holds it.")
     expires_at: Line | None = Field(default=None, description="When Velero deletes the backup (RFC 3339).")

@@ -76,6 +76,7 @@ class Reason(StrEnum):
     UPGRADE_FAILED = "UpgradeFailed", "Flux could not upgrade the release."
     ROLLED_BACK = "RolledBack", "The release, and where it applies its data, is back where it was."
     ROLLBACK_FAILED = "RollbackFailed", "The rollback did not work; the application needs a person now."
+    DRY_RUN = "DryRun", "spec.policy.dryRun: the plan was made, and nothing was done."
     ALREADY_AT_VERSION = "AlreadyAtVersion", "The release runs the target version already; nothing was done."
     MANAGED_BY_GIT_OPS = "ManagedByGitOps", "A GitOps tool owns the release and would undo the change."
     RELEASE_SUSPENDED = "ReleaseSuspended", "The HelmRelease is suspended; somebody has to resume it first."
