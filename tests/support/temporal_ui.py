@@ -1,6 +1,7 @@
 """The Temporal UI as a person uses it, in a browser that can reach nothing else."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
@@ -33,9 +34,17 @@ class TemporalUi:
         ).to_be_visible(timeout=WITHIN_MS)
 
     def open_run(self, url: str) -> None:
-        """The page of a run, by the link in its Operation's status."""
+        """The page of a run, by the link in its Operation's status.
+
+        On a busy machine the page gives up early on what it asks the server first, and offers a refresh.
+        """
         self.page.goto(url)
-        expect(self.page.get_by_role("button", name="More Actions")).to_be_visible(timeout=WITHIN_MS)
+        actions = self.page.get_by_role("button", name="More Actions")
+        refresh = self.page.get_by_role("button", name="Try a refresh")
+        expect(actions.or_(refresh)).to_be_visible(timeout=WITHIN_MS)
+        if refresh.is_visible():
+            self.page.reload()
+        expect(actions).to_be_visible(timeout=WITHIN_MS)
 
     def open_details(self) -> None:
         """The tab with the summary and the current details."""
@@ -77,9 +86,11 @@ class TemporalUi:
         confirm = dialog.get_by_test_id("confirm-modal-button")
         said = ""
         if confirm.is_enabled():
-            with self.page.expect_response(lambda response: f"/update/{name}" in response.url) as answered:
-                confirm.click()
-            said = str(answered.value.json().get("outcome", {}).get("failure", answered.value.json()))
+            # What cannot be read as JSON is refused by the form itself, and nothing is sent.
+            with suppress(PlaywrightTimeout):
+                with self.page.expect_response(_is_update(name), timeout=15_000) as answered:
+                    confirm.click()
+                said = str(answered.value.json().get("outcome", {}).get("failure", answered.value.json()))
         # A page that formats a megabyte takes its time.
         text = dialog.inner_text() if len(payload) < SMALL else ""
         dialog.get_by_test_id("cancel-modal-button").click()
@@ -113,7 +124,7 @@ class TemporalUi:
             dialog.get_by_test_id("reset-exclude-signals-checkbox-label").click()
             dialog.get_by_test_id("reset-exclude-updates-checkbox-label").click()
         dialog.get_by_test_id("reset-reason").fill("a test")
-        with self.page.expect_response(lambda response: response.url.endswith("/reset")) as answered:
+        with self.page.expect_response(lambda response: urlsplit(response.url).path.endswith("/reset")) as answered:
             dialog.get_by_test_id("confirm-modal-button").click()
         return str(answered.value.json()["runId"])
 
@@ -161,6 +172,10 @@ class TemporalUi:
             return
         self.foreign.append(url)
         route.abort()
+
+
+def _is_update(name: str) -> Callable[[Response], bool]:
+    return lambda response: f"/update/{name}" in response.url
 
 
 def _is_metadata(response: Response) -> bool:
