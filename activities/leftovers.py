@@ -5,12 +5,12 @@ Called by RestoreWorkflow before another attempt.
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
+from activities.draining import withdrawn
 from activities.operations import own_run
 from activities.removing import remove
 from activities.requests import HEARTBEAT_EVERY, CleanedUp, LeftoversRequest
@@ -26,7 +26,6 @@ from operation_engine.runtime.kubernetes import (
     BACKUPS,
     LEFTOVER_KINDS,
     RESTORES,
-    Conflict,
     KubernetesApi,
     Manifest,
     NotFound,
@@ -57,7 +56,7 @@ class LeftoverActivities:
             while (found := await self._look(name)) is not None and not found.terminal:
                 if found.labels.get(identity.OPERATION_LABEL) != request.ref.uid:
                     break
-                if found.queued and await self._withdrawn(found):
+                if found.queued and await withdrawn(self._api, found, self._namespace):
                     break
                 activity.heartbeat(f"{name} is {found.phase or 'New'}")
                 await self._watches.restores.changed((self._namespace, name), HEARTBEAT_EVERY.total_seconds())
@@ -103,20 +102,6 @@ class LeftoverActivities:
             while await self._look(name) is None and time.monotonic() < until:
                 activity.heartbeat(f"whether {name} is still created")
                 await self._watches.restores.changed((self._namespace, name), HEARTBEAT_EVERY.total_seconds())
-
-    async def _withdrawn(self, found: RestoreObservation) -> bool:
-        """Delete it; whether it is gone. Velero may begin it in this moment: then it is awaited like any that runs."""
-        with suppress(NotFound, Conflict):
-            # Velero's first write moves the version: what it has begun since is not deleted under it.
-            now = await self._api.get(RESTORES, found.name, self._namespace)
-            version = now["metadata"]["resourceVersion"]
-            if observe_restore(now).queued:
-                await self._api.delete(RESTORES, found.name, self._namespace, uid=found.uid, resource_version=version)
-        try:
-            await self._api.get(RESTORES, found.name, self._namespace)
-        except NotFound:
-            return True
-        return False
 
     async def _created(self, name: str, request: LeftoversRequest) -> Mapping[str, frozenset[str]] | None:
         """Names by kind; None where the Restore's list cannot be read."""

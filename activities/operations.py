@@ -12,6 +12,7 @@ from activities.requests import Claimed, ClaimRequest, CreateRequest, GateAnswer
 from operation_engine.domain import steps
 from operation_engine.domain.admission import Facts, Gate, admit
 from operation_engine.domain.claim import RunIdentity
+from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.lifecycle import Life, enter
 from operation_engine.domain.policy import Clocks, Verification, clocks_of, verification_of
 from operation_engine.domain.resources.operation import Operation
@@ -19,7 +20,7 @@ from operation_engine.domain.resources.operation_parameters import Cleanup
 from operation_engine.domain.resources.operation_spec import OperationSpec, PartialFailure
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
-from operation_engine.records.operations import OperationStore
+from operation_engine.records.operations import OperationGone, OperationStore
 from operation_engine.runtime.kubernetes import APPLICATION_INSTANCES, NAMESPACES, KubernetesApi, NotFound
 
 _APPLICATION_INSTANCE = "ApplicationInstance"
@@ -29,6 +30,18 @@ def own_run() -> RunIdentity:
     """The workflow run that the current activity works for: from its context, never from the workflow's code."""
     info = activity.info()
     return RunIdentity(workflow_id=info.workflow_id or "", run_id=info.workflow_run_id or "")
+
+
+async def is_left_to(store: OperationStore, ref: OperationRef, own: RunIdentity) -> bool:
+    """Whether nobody but this run lets go of the Operation's work: not while another one goes on with it.
+
+    An Operation that is gone has nobody else.
+    """
+    try:
+        claim = (await store.read(ref)).operation.status.workflow
+    except OperationGone:
+        return True
+    return claim is None or (claim.run_id == own.run_id and not claim.closed)
 
 
 class OperationActivities:
@@ -54,6 +67,7 @@ class OperationActivities:
             verification=_verification(spec),
             dry_run=bool(spec.policy.dry_run),
             deletes_leftovers=spec.parameters.cleanup == Cleanup.DELETE_RESTORED,
+            cancel=spec.cancel,
         )
 
     @activity.defn

@@ -5,10 +5,9 @@ import time
 
 from temporalio import activity
 
-from activities.operations import own_run
+from activities.operations import is_left_to, own_run
 from activities.safeguard_requests import DestinationRequest, ResumeRequest, Suspended
-from operation_engine.domain.identity import OperationRef
-from operation_engine.records.operations import OperationGone, OperationStore
+from operation_engine.records.operations import OperationStore
 from operation_engine.records.suspension import Suspensions
 from operation_engine.runtime.kubernetes import KubernetesError, Unavailable
 
@@ -38,18 +37,10 @@ class ReleaseActivities:
     @activity.defn
     async def resume_releases(self, request: ResumeRequest) -> tuple[str, ...]:
         """Put back what this Operation suspended, unless another run goes on with it; the releases."""
-        if not await self._may_resume(request.ref):
+        if not await is_left_to(self._store, request.ref, own_run()):
             return ()
         try:
             return tuple(str(release) for release in await self._suspensions.resume(request.ref.uid))
         except KubernetesError as error:
             # Whatever it is may be mended; a release that stays suspended is worth every try.
             raise Unavailable(str(error)) from error
-
-    async def _may_resume(self, ref: OperationRef) -> bool:
-        """Not while another run works. An Operation that is gone has nobody else who would."""
-        try:
-            claim = (await self._store.read(ref)).operation.status.workflow
-        except OperationGone:
-            return True
-        return claim is None or claim.run_id == own_run().run_id

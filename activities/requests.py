@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from operation_engine.domain.admission import Gate
+from operation_engine.domain.cancelling import Remnant
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.plans import Plan
 from operation_engine.domain.policy import Clocks, Verification
@@ -33,6 +34,8 @@ class Claimed(ApiModel):
     """None where a duration does not parse; admission says which."""
     verification: Verification = Verification()
     deletes_leftovers: bool = False
+    cancel: bool = False
+    """It was to be cancelled before it began."""
     dry_run: bool = False
 
 
@@ -189,6 +192,19 @@ class CleanedUp(ApiModel):
 
     status: OperationStatus
     message: str
+
+
+class DrainRequest(ApiModel):
+    """Let Velero end what it does for this Operation, until then. No report: it is done too where that is gone."""
+
+    ref: OperationRef
+    until: datetime
+
+
+class Drained(ApiModel):
+    """What Velero has, or had, of the Operation."""
+
+    remnants: tuple[Remnant, ...] = ()
 
 
 class Checked(ApiModel):

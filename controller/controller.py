@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from controller.decide import Seen, Signal, Start, decide, latest_backups, see, signals
+from controller.decide import Cancel, Seen, Signal, Start, decide, latest_backups, see, signals
 from controller.outside import Outside
 from controller.starter import Starter
 from controller.work_queue import WorkQueue
@@ -41,7 +41,7 @@ class Controller:
     def __init__(self, api: KubernetesApi, starter: Starter) -> None:
         self._starter = starter
         self._queue = WorkQueue[Key](self._reconcile, STARTS_AT_ONCE)
-        self._told: dict[Key, dict[str, Signal]] = {}
+        self._told: dict[Key, dict[str, Signal | Cancel]] = {}
         """What was told last, by its name. Lost with the process, which costs a signal too many."""
         self.watch = Reflector[Seen](api, OPERATIONS, parse, on_change=self._changed)
 
@@ -68,7 +68,7 @@ class Controller:
         elif isinstance(decide(seen), Start) or self._untold(key, seen):
             self._queue.add(key)
 
-    def _untold(self, key: Key, seen: Seen) -> list[Signal]:
+    def _untold(self, key: Key, seen: Seen) -> list[Signal | Cancel]:
         """What its workflow has to be told and was not told yet."""
         told = self._told.get(key, {})
         return [signal for signal in signals(seen) if told.get(signal.name) != signal]
@@ -104,7 +104,10 @@ class Controller:
             RECONCILES.labels(controller="operation", result=str(started)).inc()
             _log.info(f"workflow {started}", **where, operation_id=seen.ref.uid)
         for signal in self._untold(key, seen):
-            await self._starter.signal(signal)
+            if isinstance(signal, Cancel):
+                await self._starter.cancel(signal)
+            else:
+                await self._starter.signal(signal)
             self._told.setdefault(key, {})[signal.name] = signal
             RECONCILES.labels(controller="operation", result="signalled").inc()
             _log.info(f"workflow told: {signal.name}", **where, operation_id=seen.ref.uid)

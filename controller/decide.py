@@ -38,6 +38,7 @@ class Seen:
     observed_generation: int = 0
     awaited: int | None = None
     """The attempt that a person is to decide about."""
+    cancel: bool = False
     answers: tuple[tuple[str, str], ...] = ()
     """What annotations decide, each with the attempt that it names."""
 
@@ -66,6 +67,15 @@ class Signal:
     payload: Any = None
 
 
+@dataclass(frozen=True)
+class Cancel:
+    """Ask a workflow's latest run to cancel, once for each run: a Reset's may not have heard of it."""
+
+    ref: OperationRef
+    token: str
+    name: str = "cancel"
+
+
 class Nothing(StrEnum):
     """Why there is nothing to do."""
 
@@ -88,6 +98,7 @@ def see(operation: Operation) -> Seen:
         finished_at=operation.status.finished_at,
         generation=meta.generation,
         observed_generation=operation.status.observed_generation,
+        cancel=operation.spec.cancel,
         awaited=operation.status.attempt if operation.status.reason == Reason.AWAITING_DECISION else None,
         answers=tuple((verb, meta.annotations[key]) for key, verb in _ANSWERS.items() if key in meta.annotations),
     )
@@ -117,12 +128,15 @@ def decide(seen: Seen) -> Decision:
     )
 
 
-def signals(seen: Seen) -> tuple[Signal, ...]:
+def signals(seen: Seen) -> tuple[Signal | Cancel, ...]:
     """What the workflow of an Operation has to be told, for as long as its status does not show that it knows."""
-    if seen.phase.terminal or not seen.claimed:
+    if seen.phase.terminal:
         return ()
+    cancel = (Cancel(seen.ref, token=seen.run_id),) if seen.cancel else ()
+    if not seen.claimed:
+        return cancel
     changed = Signal(seen.ref, SPEC_CHANGED_SIGNAL, token=str(seen.generation))
-    return (*((changed,) if seen.generation > seen.observed_generation else ()), *_decisions(seen))
+    return (*((changed,) if seen.generation > seen.observed_generation else ()), *cancel, *_decisions(seen))
 
 
 def _decisions(seen: Seen) -> tuple[Signal, ...]:

@@ -3,6 +3,8 @@
 Running ones are sent signals; those may come twice (two controllers, a restart) and must do no harm then.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 from temporalio.client import Client
@@ -11,7 +13,7 @@ from temporalio.common import WorkflowIDReusePolicy as Reuse
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from controller.decide import Signal, Start
+from controller.decide import Cancel, Signal, Start
 from operation_engine.domain import search
 from operation_engine.domain.identity import workflow_id
 from operation_engine.domain.resources.operation_status import Phase
@@ -52,11 +54,22 @@ class Starter:
     async def signal(self, signal: Signal) -> None:
         """Tell the latest run of an Operation's workflow; one that has ended has nothing to be told."""
         handle = self._client.get_workflow_handle(workflow_id(signal.ref))
-        try:
+        with _ended_is_fine():
             await handle.signal(signal.name, signal.payload)
-        except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
-                raise
+
+    async def cancel(self, cancel: Cancel) -> None:
+        """Ask the latest run to cancel; asked before, or ended, it stays as it is."""
+        with _ended_is_fine():
+            await self._client.get_workflow_handle(workflow_id(cancel.ref)).cancel()
+
+
+@contextmanager
+def _ended_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
 
 
 def _details(start: Start) -> str:

@@ -35,6 +35,7 @@ from operation_engine.runtime.kubernetes import (
 from operation_engine.runtime.settings import Settings
 from operation_engine.runtime.temporal import connect, missing_search_attributes
 
+_MOVERS = (POD_VOLUME_BACKUPS, DATA_UPLOADS, POD_VOLUME_RESTORES, DATA_DOWNLOADS)
 _REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 STALE_AFTER = timedelta(minutes=5)
 """Velero looks at its locations every minute, unless it was told otherwise."""
@@ -112,14 +113,7 @@ def _velero_rights(velero: str) -> list[Right]:
         Right("patch", CONFIG_MAPS, velero),
         Right("list", BACKUP_STORAGE_LOCATIONS, velero),
         Right("watch", BACKUP_STORAGE_LOCATIONS, velero),
-        Right("list", POD_VOLUME_BACKUPS, velero),
-        Right("watch", POD_VOLUME_BACKUPS, velero),
-        Right("list", DATA_UPLOADS, velero),
-        Right("watch", DATA_UPLOADS, velero),
-        Right("list", POD_VOLUME_RESTORES, velero),
-        Right("watch", POD_VOLUME_RESTORES, velero),
-        Right("list", DATA_DOWNLOADS, velero),
-        Right("watch", DATA_DOWNLOADS, velero),
+        *(Right(verb, kind, velero) for verb in ("list", "watch", "patch") for kind in _MOVERS),
         Right("create", DOWNLOAD_REQUESTS, velero),
         Right("list", DOWNLOAD_REQUESTS, velero),
         Right("watch", DOWNLOAD_REQUESTS, velero),

@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities.artefacts import Artefacts, observe_download
+from activities.draining import DrainActivities
 from activities.failures import Failures
 from activities.inventory import Inventory
 from activities.leftovers import LeftoverActivities
@@ -63,6 +64,7 @@ class WorkerParts:
     restores: RestoreActivities
     rollouts: RolloutActivities
     leftovers: LeftoverActivities
+    draining: DrainActivities
     probes: ProbeActivities
     safeguards: Safeguarding
     plans: PlanActivities
@@ -104,6 +106,7 @@ class WorkerParts:
             self.probes.await_http,
             self.leftovers.drain_restores,
             self.leftovers.delete_leftovers,
+            self.draining.drain,
             *self.safeguards.waits,
         ]
 
@@ -208,6 +211,7 @@ async def _parts(
         rollouts=RolloutActivities(api, store),
         probes=ProbeActivities(api, store, session),
         leftovers=LeftoverActivities(api, store, watches, artefacts, velero),
+        draining=DrainActivities(api, store, watches, velero),
         safeguards=safeguards,
         plans=PlanActivities(planner, store),
         watches=watches,

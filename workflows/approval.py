@@ -62,7 +62,7 @@ async def _changed(operation: OperationRun, answer: ApprovalAnswer, left: timede
         raise Stop(Reason.AWAITING_APPROVAL, f"Waited in vain. {answer.gate.message}", refused=True)
     try:
         await workflow.wait_condition(
-            lambda: operation.decisions.spec_changed,
+            lambda: operation.decisions.spec_changed or operation.decisions.cancelled,
             timeout=min(left, LOOK_AGAIN) if answer.look_again else left,
             timeout_summary="Wait for an approval",
         )

@@ -9,7 +9,8 @@ from temporalio import workflow
 
 from workflows.approval import approval
 from workflows.attempts import Again, attempt_to_the_end
-from workflows.decisions import Decidable
+from workflows.cancelling import drained
+from workflows.decisions import Cancelled, Decidable
 from workflows.dry_run import dry_run
 from workflows.following import BACKUP, follow
 from workflows.gates import Gate, passed
@@ -57,6 +58,13 @@ class BackupWorkflow(Decidable):
 
 
 async def _runbook(operation: OperationRun) -> OperationStatus:
+    try:
+        return await _backed_up(operation)
+    except Cancelled:
+        raise Cancelled(await drained(operation)) from None
+
+
+async def _backed_up(operation: OperationRun) -> OperationStatus:
     await operation.claim(list(BackupStep))
     await operation.admit(BackupStep.ADMIT)
     if operation.facts.dry_run:

@@ -22,6 +22,10 @@ _RETRY = 'Try again after a failed attempt: {"attempt": N}, with the number of t
 _ABORT = 'Give up after a failed attempt: {"attempt": N}, with the number of the attempt that failed.'
 
 
+class Cancelled(Exception):
+    """Somebody asked to cancel: the run lets go of its work and ends. The text, once there is one, tells of it."""
+
+
 class Decisions:
     """What is asked of people and what they answered; changed by handlers, awaited by the run."""
 
@@ -33,6 +37,14 @@ class Decisions:
         self.show: Callable[[], None] = lambda: None
         self.spec_changed = False
         """Somebody changed what may change of the spec (an approval): look again."""
+        self.cancelled = False
+        """Temporal was asked to cancel the run: by the controller, the UI or the command line."""
+
+    def heed(self) -> None:
+        """Raises Cancelled once somebody asked for it."""
+        if self.cancelled:
+            self.awaited = None
+            raise Cancelled
 
     def take(self, verb: Verb, payload: Any) -> Answer:
         """Count an answer. Raises decisions.Refused."""
@@ -68,13 +80,16 @@ class Decisions:
         self.awaited = question
 
     async def answer(self, within: timedelta) -> Answer | None:
-        """The decision on what was asked; None when nobody decided in time."""
+        """The decision on what was asked; None when nobody decided in time. Raises Cancelled."""
         summary = f"Wait for a decision on attempt {self.awaited.attempt}" if self.awaited else None
         try:
-            await workflow.wait_condition(lambda: self.awaited is None, timeout=within, timeout_summary=summary)
+            await workflow.wait_condition(
+                lambda: self.awaited is None or self.cancelled, timeout=within, timeout_summary=summary
+            )
         except TimeoutError:
             self.awaited = None
             return None
+        self.heed()
         return self.last
 
 

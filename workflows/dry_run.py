@@ -8,7 +8,7 @@ from typing import NoReturn
 from temporalio import workflow
 
 from workflows.reading import READ_WITHIN
-from workflows.run import OperationRun, Stop
+from workflows.run import OnCancel, OperationRun, Stop
 
 with workflow.unsafe.imports_passed_through():
     from activities.planning import PlanActivities
@@ -26,7 +26,12 @@ async def dry_run(operation: OperationRun, first: str) -> OperationStatus:
     operation.begin(first, "Looking what it would do.")
     request = StepRequest(ref=operation.ref, report=operation.report())
     planned: Planned = await operation.call(
-        PlanActivities.plan_operation, request, summary="See what it would do", within=READ_WITHIN, one_try=VERIFY
+        PlanActivities.plan_operation,
+        request,
+        summary="See what it would do",
+        within=READ_WITHIN,
+        one_try=VERIFY,
+        on_cancel=OnCancel.LEAVE,
     )
     operation.written(planned.status)
     plan = planned.plan

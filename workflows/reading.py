@@ -10,7 +10,7 @@ from typing import Any
 
 from temporalio import workflow
 
-from workflows.run import OperationRun, Stop, TimedOut
+from workflows.run import OnCancel, OperationRun, Stop, TimedOut
 
 with workflow.unsafe.imports_passed_through():
     from activities.requests import VERIFY, Verified, VerifyRequest
@@ -28,7 +28,9 @@ async def explained(
 ) -> tuple[str, ...]:
     """Velero's own words, where they can be had: a verdict does not hang on them."""
     with suppress(TimedOut, Stop):
-        found: tuple[str, ...] = await operation.call(verb, observation, summary=summary, within=EXPLAIN_WITHIN)
+        found: tuple[str, ...] = await operation.call(
+            verb, observation, summary=summary, within=EXPLAIN_WITHIN, on_cancel=OnCancel.LEAVE
+        )
         return found
     return ()
 
@@ -37,7 +39,12 @@ async def verified_backup(operation: OperationRun, observation: BackupObservatio
     """What the bucket holds of a Backup, whose archive may be large. Raises Stop, TimedOut."""
     request = VerifyRequest(ref=operation.ref, report=operation.report(), observation=observation)
     verified: Verified = await operation.call(
-        VeleroActivities.verify_backup, request, summary=summary, within=READ_WITHIN, one_try=VERIFY
+        VeleroActivities.verify_backup,
+        request,
+        summary=summary,
+        within=READ_WITHIN,
+        one_try=VERIFY,
+        on_cancel=OnCancel.LEAVE,
     )
     operation.written(verified.status)
     return verified

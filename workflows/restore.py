@@ -4,7 +4,6 @@ Started by the controller with an OperationRef. Reads as the runbook it is; verd
 (`domain.restore_verdicts`), what protects the destination and whose data it is stands in `workflows.safeguards`.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,13 +12,14 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows.attempts import Again, attempt_to_the_end
+from workflows.cancelling import drained
 from workflows.checks import Checks
-from workflows.decisions import Decidable
+from workflows.decisions import Cancelled, Decidable
 from workflows.dry_run import dry_run
 from workflows.following import RESTORE, follow
 from workflows.gates import Gate, passed
 from workflows.reading import READ_WITHIN, explained
-from workflows.run import STATUS_WITHIN, AttemptOfAnotherRun, OperationRun, Stop, TimedOut, to_the_end
+from workflows.run import STATUS_WITHIN, AttemptOfAnotherRun, OnCancel, OperationRun, Stop, TimedOut, to_the_end
 from workflows.safeguards import Safeguards
 
 with workflow.unsafe.imports_passed_through():
@@ -84,15 +84,19 @@ class RestoreWorkflow(Decidable):
 
 
 async def _runbook(operation: OperationRun) -> OperationStatus:
-    await operation.claim(list(RestoreStep))
-    await operation.admit(RestoreStep.ADMIT)
-    if operation.facts.dry_run:
-        return await dry_run(operation, RestoreStep.FIND)
     restore = _Restore(operation)
     try:
+        await operation.claim(list(RestoreStep))
+        await operation.admit(RestoreStep.ADMIT)
+        if operation.facts.dry_run:
+            return await dry_run(operation, RestoreStep.FIND)
         await restore.gates()
         return await attempt_to_the_end(operation, restore)
-    except (Stop, TimedOut, FailureError, asyncio.CancelledError) as end:
+    except Cancelled:
+        told = await drained(operation)
+        fault = await restore.safeguards.resume()
+        raise Cancelled(f"{told} But: {fault}" if fault else told) from None
+    except (Stop, TimedOut, FailureError) as end:
         await restore.safeguards.resume(str(end))
         raise
 
@@ -219,7 +223,9 @@ class _Restore:
         within = operation.clocks.wait_timeout + LATE_CREATE if is_drain else CLEAN_WITHIN
         summary = "Wait for the Restores before" if is_drain else "Delete what the attempt before created"
         try:
-            return await operation.follow(verb, request, summary=summary, within=within)
+            # Once it deletes it deletes to the end; to wait for Velero is for whoever cancelled.
+            on_cancel = OnCancel.LEAVE if is_drain else OnCancel.FINISH
+            return await operation.follow(verb, request, summary=summary, within=within, on_cancel=on_cancel)
         except TimedOut as bound:
             what = "Velero was still at it" if is_drain else "Not all of it was gone"
             raise Stop(Reason.CLEANUP_FAILED, f"{what} after {within}: {bound}") from None
@@ -326,7 +332,11 @@ class _Restore:
         )
         try:
             verified: RestoreVerified = await operation.call(
-                RestoreActivities.verify_contents, request, summary="Verify what was restored", within=READ_WITHIN
+                RestoreActivities.verify_contents,
+                request,
+                summary="Verify what was restored",
+                within=READ_WITHIN,
+                on_cancel=OnCancel.LEAVE,
             )
         except TimedOut as bound:
             raise Stop(

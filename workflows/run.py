@@ -4,8 +4,11 @@ A workflow reads as a runbook because this holds the mechanics: each step's acti
 with, gives back the status as it stands, and the UI is told the same at once.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any, NoReturn, TypeVar
 
 from temporalio import workflow
@@ -13,7 +16,7 @@ from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
-from workflows.decisions import Decisions
+from workflows.decisions import Cancelled, Decisions
 
 with workflow.unsafe.imports_passed_through():
     from activities.failures import ATTEMPT_OF_ANOTHER_RUN, FENCED
@@ -63,6 +66,15 @@ class AttemptOfAnotherRun(Exception):
     """By a Reset this run came into an attempt that it did not begin: it begins one of its own."""
 
 
+class OnCancel(Enum):
+    """What becomes of an activity that is under way when somebody asks to cancel."""
+
+    LEAVE = auto()
+    """It only reads and tells: nobody waits for it, and the fence keeps out what it still writes."""
+    FINISH = auto()
+    """It changes the world: half of that is worse than all of it."""
+
+
 class OperationRun:
     """The state of one run. `status` is what was last written; `next` what the next activity enters with."""
 
@@ -93,12 +105,18 @@ class OperationRun:
         return self.facts.clocks
 
     async def claim(self, names: Sequence[str]) -> None:
-        """Make the Operation this run's own and show the plan."""
+        """Make the Operation this run's own and show the plan. Raises Cancelled where it was to be cancelled already.
+
+        The controller, which has started this run, passes that on: only then may the run end as cancelled.
+        """
         request = ClaimRequest(ref=self.ref, steps=tuple(names))
         self.claimed = await self.call(
             OperationActivities.claim_operation, request, summary="Claim the Operation", within=STATUS_WITHIN
         )
         self.written(self.claimed.status)
+        if self.claimed.cancel:
+            await workflow.wait_condition(lambda: self.decisions.cancelled)
+        self.decisions.heed()
 
     async def admit(self, step: str) -> None:
         """Whether it may run at all. Raises Stop, refused; a target that is missing is given time to appear."""
@@ -113,7 +131,12 @@ class OperationRun:
             if answer.gate.answer == Answer.REFUSE or workflow.now() >= patience:
                 raise Stop(answer.gate.reason or Reason.VALIDATION_FAILED, answer.gate.message, refused=True)
             self.wait(step, answer.gate)
-            await workflow.sleep(LOOK_AGAIN, summary=f"Look again: {answer.gate.reason}")
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self.decisions.cancelled,
+                    timeout=LOOK_AGAIN,
+                    timeout_summary=f"Look again: {answer.gate.reason}",
+                )
 
     def begin(self, step: str, message: str = "") -> None:
         """The step runs from the next write on."""
@@ -154,11 +177,15 @@ class OperationRun:
         self.written(answer.status)
         return answer
 
-    async def write(self, summary: str = "Write the end") -> None:
+    async def write(self, summary: str = "Write the end", *, even_cancelled: bool = False) -> None:
         """Write what has come together; for ends and questions, where no activity follows that would."""
         request = StepRequest(ref=self.ref, report=self.report())
         status: OperationStatus = await self.call(
-            OperationActivities.write_report, request, summary=summary, within=STATUS_WITHIN
+            OperationActivities.write_report,
+            request,
+            summary=summary,
+            within=STATUS_WITHIN,
+            even_cancelled=even_cancelled,
         )
         self.written(status)
 
@@ -170,36 +197,69 @@ class OperationRun:
         summary: str,
         within: timedelta = CALL_WITHIN,
         one_try: timedelta | None = None,
+        on_cancel: OnCancel = OnCancel.FINISH,
+        even_cancelled: bool = False,
     ) -> Any:
-        """A short call: tried again on transient errors for as long as `within`. Raises Stop, TimedOut.
+        """A short call: tried again on transient errors for as long as `within`. Raises Stop, TimedOut, Cancelled.
 
-        A verb whose one try may take longer than a short call has heartbeats.
+        A verb whose one try may take longer than a short call has heartbeats. Once it is cancelled the run calls only
+        what lets go of its work (`even_cancelled`).
         """
+        if not even_cancelled:
+            self.decisions.heed()
         self._note_event()
         self._show_next()
-        return await _guarded(
+        return await self._guarded(
             verb,
             request,
+            on_cancel,
             summary=summary,
             start_to_close_timeout=one_try or CALL,
             schedule_to_close_timeout=within,
             heartbeat_timeout=HEARTBEAT_TIMEOUT if one_try else None,
         )
 
-    async def follow(self, verb: Callable[..., Any], request: Any, *, summary: str, within: timedelta) -> Any:
-        """A long wait, on its own queue so that it starves no short call. Raises Stop, TimedOut."""
+    async def follow(
+        self,
+        verb: Callable[..., Any],
+        request: Any,
+        *,
+        summary: str,
+        within: timedelta,
+        on_cancel: OnCancel = OnCancel.LEAVE,
+        even_cancelled: bool = False,
+    ) -> Any:
+        """A long wait, on its own queue so that it starves no short call. Raises Stop, TimedOut, Cancelled."""
+        if not even_cancelled:
+            self.decisions.heed()
         self._note_event()
         self._show_next()
-        return await _guarded(
+        return await self._guarded(
             verb,
             request,
+            on_cancel,
             summary=summary,
             task_queue=f"{workflow.info().task_queue}-waits",
             start_to_close_timeout=within,
             schedule_to_close_timeout=within,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
+
+    async def _guarded(self, verb: Callable[..., Any], request: Any, on_cancel: OnCancel, **options: Any) -> Any:
+        """An activity whose failures have become Stop, TimedOut, or the end of a fenced run."""
+        under_way = workflow.start_activity_method(verb, request, retry_policy=_BACKOFF, **options)
+        if on_cancel == OnCancel.LEAVE:
+            await workflow.wait_condition(lambda: under_way.done() or self.decisions.cancelled)
+            if not under_way.done():
+                # Not waited for: it hears of it with its next heartbeat only, and what it still writes is late.
+                under_way.cancel()
+                with suppress(ActivityError, asyncio.CancelledError):
+                    await under_way
+                self.decisions.heed()
+        try:
+            return await under_way
+        except ActivityError as error:
+            raise _translated(error) from error
 
     def _show_next(self) -> None:
         """An activity may take long: the UI tells what it enters with, not what was before it."""
@@ -222,12 +282,24 @@ class OperationRun:
         else:
             self.next = lifecycle.enter(failed, Life.FAILED, stop.reason, stop.message, now)
         try:
-            await self.write()
+            await self.write(even_cancelled=True)
         except (Stop, TimedOut) as unwritten:
             # The run must end all the same: an exception that is no failure would be tried again for ever.
             workflow.logger.error(f"the end could not be written: {unwritten}")
         # Without a cause: the UI would show the sentence a second time, with a traceback.
         raise ApplicationError(stop.message, type=str(stop.reason), non_retryable=True) from None
+
+    async def end_cancelled(self, message: str) -> NoReturn:
+        """Write the end, and end the workflow as cancelled. One whose Operation is gone ends so without a word."""
+        now = self.now()
+        over = steps.skip_rest(steps.stop_current(self.next, now, "Cancelled."))
+        over = attempts.conclude(over, "Cancelled", str(Reason.CANCELLED_BY_USER), now)
+        self.next = lifecycle.enter(over, Life.CANCELLED, Reason.CANCELLED_BY_USER, message, now)
+        try:
+            await self.write(even_cancelled=True)
+        except (Stop, TimedOut, ApplicationError) as unwritten:
+            workflow.logger.error(f"the end could not be written: {unwritten}")
+        raise asyncio.CancelledError
 
     async def succeed(self, reason: Reason, message: str) -> OperationStatus:
         """Write the end; the status is the workflow's result."""
@@ -235,7 +307,8 @@ class OperationRun:
         done = attempts.conclude(self.next, "Succeeded", str(reason), now)
         self.next = lifecycle.enter(done, Life.SUCCEEDED, reason, message, now)
         try:
-            await self.write()
+            # What has succeeded has: a cancel that comes now comes too late.
+            await self.write(even_cancelled=True)
         except (Stop, TimedOut):
             self.next = unended  # a success that cannot be written is none: the end is told as failed
             raise
@@ -248,27 +321,35 @@ class OperationRun:
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-async def to_the_end(operation: OperationRun, runbook: Awaitable[OperationStatus]) -> OperationStatus:
-    """The runbook's result; whatever stops it is written down as the Operation's end, and fails the workflow."""
+async def to_the_end(operation: OperationRun, runbook: Coroutine[Any, Any, OperationStatus]) -> OperationStatus:
+    """The runbook's result; whatever stops it is written down as the Operation's end, and fails the workflow.
+
+    It runs in a task of its own: a cancel must not strike it wherever it happens to wait, but where it can let go.
+    """
+    whole = asyncio.create_task(_to_an_end(operation, runbook))
+    while True:
+        try:
+            return await asyncio.shield(whole)
+        except asyncio.CancelledError:
+            if whole.done():
+                raise
+            operation.decisions.cancelled = True
+
+
+async def _to_an_end(operation: OperationRun, runbook: Coroutine[Any, Any, OperationStatus]) -> OperationStatus:
     try:
         return await runbook
     except ApplicationError as error:
         if error.type == FENCED:
             workflow.set_current_details(fenced_details(error.message))
         raise
+    except Cancelled as cancelled:
+        return await operation.end_cancelled(str(cancelled) or "Cancelled before anything was done.")
     except Stop as stop:
         end = stop
     except TimedOut as bound:
         end = Stop(Reason.ENGINE_UNAVAILABLE, f"An outside system did not answer in time: {bound}")
     return await operation.fail(end)
-
-
-async def _guarded(verb: Callable[..., Any], request: Any, **options: Any) -> Any:
-    """An activity whose failures have become Stop, TimedOut, or the end of a fenced run."""
-    try:
-        return await workflow.execute_activity_method(verb, request, retry_policy=_BACKOFF, **options)
-    except ActivityError as error:
-        raise _translated(error) from error
 
 
 def _translated(error: ActivityError) -> Exception:

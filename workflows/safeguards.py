@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from workflows.approval import approval
 from workflows.following import SAFETY_BACKUP, follow
 from workflows.reading import READ_WITHIN, explained, verified_backup
-from workflows.run import OperationRun, Stop, TimedOut
+from workflows.run import CALL_WITHIN, OnCancel, OperationRun, Stop, TimedOut
 
 with workflow.unsafe.imports_passed_through():
     from activities.namespaces import NamespaceActivities
@@ -132,6 +132,7 @@ class Safeguards:
                 ResumeRequest(ref=operation.ref),
                 summary="Resume the HelmReleases",
                 within=RESUME_WITHIN,
+                even_cancelled=True,
             )
         except (Stop, TimedOut, ApplicationError) as error:
             fault = f"HelmReleases are still suspended ({', '.join(suspended)}): {error}"
@@ -263,14 +264,14 @@ class Safeguards:
             ref=operation.ref, report=operation.report(), source=agreed.source, destination=agreed.destination
         )
 
-    async def _call(self, verb: Callable[..., Any], request: Any, summary: str, within: timedelta | None = None) -> Any:
+    async def _call(self, verb: Callable[..., Any], request: Any, summary: str, within: timedelta = CALL_WITHIN) -> Any:
         """A short call that enters with the report; what it says of the status stands from here on."""
-        answer = await self.operation.call(verb, request, summary=summary, **({"within": within} if within else {}))
+        answer = await self.operation.call(verb, request, summary=summary, within=within)
         self.operation.written(getattr(answer, "status", answer))
         return answer
 
     async def _follow(self, verb: Callable[..., Any], request: Any, summary: str, within: timedelta) -> Any:
-        """A wait that enters with the report."""
-        answer = await self.operation.follow(verb, request, summary=summary, within=within)
+        """A wait that enters with the report, for something that is not left half done."""
+        answer = await self.operation.follow(verb, request, summary=summary, within=within, on_cancel=OnCancel.FINISH)
         self.operation.written(getattr(answer, "status", answer))
         return answer

@@ -100,7 +100,6 @@ def _supported_options(operation: Operation) -> Gate | None:
     asked = {
         "policy.requireReady": bool(spec.policy.require_ready),
         "policy.ttlAfterFinished": spec.policy.ttl_after_finished is not None,
-        "cancel": spec.cancel,
     }
     named = [f"spec.{field}" for field, is_asked in asked.items() if is_asked]
     if not named:

@@ -40,6 +40,7 @@ def current_details(
         _headline(status),
         _code(status.message) if status.message else "",
         _how_to_try_again(status, events or {}) if status.phase == Phase.FAILED else "",
+        _AGAIN if status.phase == Phase.CANCELLED else "",
         _how_to_decide(status, events or {}) if status.reason == Reason.AWAITING_DECISION else "",
         _outputs(status),
         "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(status.steps, 1)),

@@ -97,6 +97,16 @@ def fail_current(status: OperationStatus, now: datetime, message: str) -> Operat
     return end(status, current.name, StepState.FAILED, now, message)
 
 
+def stop_current(status: OperationStatus, now: datetime, message: str) -> OperationStatus:
+    """The step under way was called off, through no fault of its own."""
+    if status.step is None:
+        return status
+    current = find_step(status, status.step)
+    if current is None or current.state in _ENDED:
+        return status
+    return end(status, current.name, StepState.SKIPPED, now, message)
+
+
 def skip_rest(status: OperationStatus) -> OperationStatus:
     """Whatever has not begun will not."""
     steps = tuple(

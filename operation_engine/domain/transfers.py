@@ -9,6 +9,9 @@ BACKUP_UID_LABEL, BACKUP_NAME_LABEL = "velero.io/backup-uid", "velero.io/backup-
 RESTORE_UID_LABEL, RESTORE_NAME_LABEL = "velero.io/restore-uid", "velero.io/restore-name"
 
 
+_ENDED = frozenset({"Completed", "Failed", "Canceled"})
+
+
 class Transfer(ApiModel):
     """One volume on its way: a PodVolumeBackup or a DataUpload, a PodVolumeRestore or a DataDownload."""
 
@@ -39,3 +42,9 @@ def _observed(manifest: Mapping[str, Any], uid_label: str, name_label: str) -> T
         bytes_done=progress.get("bytesDone") or 0,
         bytes_total=progress.get("totalBytes") or manifest.get("spec", {}).get("snapshotSize") or 0,
     )
+
+
+def is_to_be_stopped(manifest: Mapping[str, Any]) -> bool:
+    """Whether a data mover still works and was not told to stop; of uploads and downloads alike."""
+    phase = (manifest.get("status") or {}).get("phase", "")
+    return phase not in _ENDED and not manifest.get("spec", {}).get("cancel")

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import structlog  # noqa: E402
 from support.runs import backup, stage  # noqa: E402
-from support.scenarios import SCENARIOS  # noqa: E402
+from support.scenarios import CANCEL, SCENARIOS  # noqa: E402
 
 # Who recorded it, where and with what files is nobody's business and changes nothing.
 _PRIVATE = ("identity", "stackTrace", "stickyTaskQueue", "workerVersion", "requestId", "originalExecutionRunId")
@@ -34,7 +34,7 @@ async def record(names: list[str]) -> None:
                 handle = await there.start(scenario.script(), manifest, skip_time=False)
                 for told in scenario.told:
                     await there.api.until(manifest["metadata"]["uid"], told.is_due, WITHIN_S)
-                    await handle.signal(told.signal, told.payload)
+                    await (handle.cancel() if told.signal == CANCEL else handle.signal(told.signal, told.payload))
                 ended = await there.ended(handle, manifest)
                 history = json.loads((await there.history_of(ended.ref)).to_json())
                 lines = ",\n".join(json.dumps(_public(event), sort_keys=True) for event in history["events"])

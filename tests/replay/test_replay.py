@@ -42,6 +42,8 @@ def test_every_way_through_a_workflow_has_its_history(name: str) -> None:
     last = json.loads((HISTORIES / f"{name}.json").read_text())["events"][-1]
     if SCENARIOS[name].ends == "Succeeded":
         assert last["eventType"] == "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"
+    elif SCENARIOS[name].ends == "Cancelled":
+        assert last["eventType"] == "EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED"
     else:
         failure = last["workflowExecutionFailedEventAttributes"]["failure"]
         assert failure["applicationFailureInfo"]["type"] == SCENARIOS[name].ends

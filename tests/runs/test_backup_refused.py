@@ -29,7 +29,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "kubectl label namespace foreign app.vworkspace.io/managed-by=vworkspace",
     ),
     "an engine that does not do backups": ({"engine": "volsync"}, "UnsupportedOperation", "spec.engine volsync"),
-    "a cancel from the start": ({"cancel": True}, "UnsupportedOperation", "spec.cancel"),
     "a duration nobody can read": (
         {"policy": {"timeout": "4 hours"}},
         "ValidationFailed",

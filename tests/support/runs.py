@@ -19,7 +19,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -30,7 +30,7 @@ from controller.starter import Starter
 from operation_engine.domain.identity import OperationRef, workflow_id
 from operation_engine.domain.resources.conditions import ConditionStatus, ConditionType
 from operation_engine.domain.resources.operation import API_VERSION, Operation
-from operation_engine.domain.resources.operation_status import OperationStatus, StepState
+from operation_engine.domain.resources.operation_status import OperationStatus, Phase, StepState
 from operation_engine.domain.search import PHASE, SEARCH_ATTRIBUTES
 from operation_engine.records.announcer import Announcer
 from operation_engine.records.events import EventWriter
@@ -62,6 +62,9 @@ class Ended:
 
     def condition(self, type_: ConditionType) -> tuple[ConditionStatus, str] | None:
         return next(((c.status, c.reason) for c in self.status.conditions if c.type == type_), None)
+
+    def condition_of(self, type_: str) -> str | None:
+        return next((str(c.status) for c in self.status.conditions if c.type == type_), None)
 
     @property
     def steps(self) -> dict[str, StepState]:
@@ -212,6 +215,8 @@ async def _outcome(
         return await handle.result(), None
     except WorkflowFailureError as error:
         cause = error.cause
+    if isinstance(cause, CancelledError):
+        return None, None
     # A failure of any other kind was none of the workflow's own.
     assert isinstance(cause, ApplicationError)
     return None, cause
@@ -242,6 +247,10 @@ def check_promises(ended: Ended) -> None:
     _check_details(ended)
     if ended.failure is not None:
         assert (ended.failure.type, status.phase) == (status.reason, "Failed")
+    elif status.phase == Phase.CANCELLED:
+        assert ended.result is None
+        assert ended.event_reasons.count("OperationCancelled") == 1
+        assert not {StepState.RUNNING, StepState.WAITING, StepState.PENDING} & set(ended.steps.values())
     else:
         assert ended.result == status
 

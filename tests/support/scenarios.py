@@ -29,10 +29,13 @@ from operation_engine.domain.admission import refuse
 from operation_engine.domain.resources.operation_status import OperationStatus
 from operation_engine.domain.resources.reasons import Reason
 
+CANCEL = "cancel"
+"""No Signal, but what Temporal is asked for."""
+
 
 @dataclass(frozen=True)
 class Told:
-    """A Signal that is sent when the Operation waits for this reason, in this attempt."""
+    """A Signal that is sent when the Operation waits for this reason, in this attempt; or a cancel."""
 
     reason: str
     attempt: int
@@ -163,6 +166,20 @@ RESTORES = {
     ),
     "restore-aborted": Scenario("AbortedByUser", _restore_in_part(), _restore(), (ABORT,)),
     "restore-not-decided": Scenario("DecisionTimeout", _restore_in_part(), _restore(policy={"decisionTimeout": "1s"})),
+    "restore-cancelled": Scenario(
+        "Cancelled",
+        lambda: restore_script(attempts=[[observed("InProgress")]], guards=Guards(releases=("web",))),
+        _restore(),
+        (Told("VeleroRestoreInProgress", 1, CANCEL),),
+    ),
+    "restore-cancelled-undecided": Scenario(
+        "Cancelled", _restore_in_part(), _restore(), (Told("AwaitingDecision", 1, CANCEL),)
+    ),
+    "backup-cancelled-waiting": Scenario(
+        "Cancelled",
+        lambda: Script(locations=[UNAVAILABLE_LOCATION]),
+        told=(Told("StorageLocationUnavailable", 0, CANCEL),),
+    ),
     "restore-dry-run": Scenario("Succeeded", restore_script, _restore(policy={"dryRun": True})),
     "backup-retried": Scenario(
         "Succeeded",

@@ -5,7 +5,7 @@ Faults strike any activity, before it enters its step or after.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import repeat
@@ -21,6 +21,8 @@ from activities.operations import own_run
 from activities.requests import (
     Created,
     CreateRequest,
+    Drained,
+    DrainRequest,
     Followed,
     FollowRequest,
     GateAnswer,
@@ -31,6 +33,7 @@ from activities.requests import (
 from activities.velero import verified
 from operation_engine.domain import attempts
 from operation_engine.domain.admission import Answer, Gate, wait
+from operation_engine.domain.cancelling import Remnant
 from operation_engine.domain.plans import Plan
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restore_verdicts import RestoredContents
@@ -104,6 +107,10 @@ class Script:
     """Faults by activity after it has done its work: its answer is lost."""
     on_call: dict[str, Callable[[], None]] = field(default_factory=dict)
     """What happens outside when an activity is called."""
+    meanwhile: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    """What happens, once, while an activity is under way and before it does anything."""
+    remnants: tuple[Remnant, ...] = ()
+    """What Velero has of a cancelled Operation."""
     calls: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     drained: list[tuple[str, ...]] = field(default_factory=list)
@@ -144,6 +151,8 @@ class _Striking(ActivityInboundInterceptor):
         script, name = self._scripts[info.workflow_id or ""], info.activity_type
         script.calls.append(name)
         script.on_call.get(name, lambda: None)()
+        if name in script.meanwhile:
+            await script.meanwhile.pop(name)()
         script.strike(script.before, name)
         result = await super().execute_activity(input)
         script.strike(script.after, name)
@@ -168,7 +177,7 @@ class ScriptedVelero:
 
     @property
     def waits(self) -> Sequence[Callable[..., object]]:
-        return [self.await_storage_location, self.follow_backup]
+        return [self.await_storage_location, self.follow_backup, self.drain]
 
     @activity.defn
     async def check_storage_location(self, request: StepRequest) -> GateAnswer:
@@ -216,6 +225,10 @@ class ScriptedVelero:
     @activity.defn
     async def explain_volumes(self, observation: BackupObservation) -> tuple[str, ...]:
         return self._script.contents.counted(observation.wish).missing
+
+    @activity.defn
+    async def drain(self, request: DrainRequest) -> Drained:
+        return Drained(remnants=self._script.remnants)
 
     @activity.defn
     async def verify_backup(self, request: VerifyRequest) -> Verified:

@@ -125,6 +125,10 @@ class Temporal:
         """Wait until Temporal knows it no more: a deletion is done behind its answer."""
         self._await(lambda: self.run(workflow_id) is None, f"{workflow_id} is still there")
 
+    def await_event(self, workflow_id: str, kind: str) -> None:
+        """Wait until the history of a run that is open has such an event."""
+        self._await(lambda: kind in [e["eventType"] for e in self.events(workflow_id)], f"no {kind}")
+
     def _await(self, holds: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + WITHIN_S
         while not holds():

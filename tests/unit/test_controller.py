@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.values import REF, operation
 
 from controller import work_queue
-from controller.decide import Nothing, Seen, Signal, Start, decide, see, signals
+from controller.decide import Cancel, Nothing, Seen, Signal, Start, decide, see, signals
 from controller.work_queue import WorkQueue
 from operation_engine.domain.resources.operation_spec import OperationType
 from operation_engine.domain.resources.operation_status import OperationStatus, Phase, WorkflowClaim
@@ -57,6 +57,12 @@ def test_a_running_workflow_is_told_of_a_spec_that_its_status_does_not_know(
     assert found == ((Signal(REF, "spec_changed", token=str(generation)),) if wanted else ())
 
 
+@given(st.sampled_from(Phase), st.sampled_from(["", "r1", "r2"]), st.booleans())
+def test_a_cancel_is_passed_on_once_for_each_run_until_there_is_an_end(phase: Phase, run_id: str, cancel: bool) -> None:
+    found = signals(replace(seen(phase=phase, claimed=bool(run_id)), cancel=cancel, run_id=run_id))
+    assert found == ((Cancel(REF, token=run_id),) if cancel and not phase.terminal else ())
+
+
 ANNOTATED = {"ops.vworkspace.io/retry": "2"}
 
 
@@ -73,6 +79,7 @@ def test_an_annotation_decides_about_the_attempt_that_it_names_while_that_is_ask
     (signal,) = signals(awaiting(2, ANNOTATED))
     assert signal == Signal(REF, "retry", token="2", payload={"attempt": 2, "by": "kubectl annotate"})
     (signal,) = signals(awaiting(1, {"ops.vworkspace.io/abort": "1"}))
+    assert isinstance(signal, Signal)
     assert (signal.name, signal.token) == ("abort", "1")
 
 

@@ -54,7 +54,6 @@ WRONG: list[tuple[dict[str, Any], Reason, str]] = [
     ({"engine": "helm"}, Reason.UNSUPPORTED_OPERATION, "set it to velero"),
     ({"policy": {"requireReady": True}}, Reason.UNSUPPORTED_OPERATION, "spec.policy.requireReady"),
     ({"policy": {"ttlAfterFinished": "30d"}}, Reason.UNSUPPORTED_OPERATION, "spec.policy.ttlAfterFinished"),
-    ({"cancel": True}, Reason.UNSUPPORTED_OPERATION, "spec.cancel"),
     ({"policy": {"waitTimeout": "3 weeks"}}, Reason.VALIDATION_FAILED, "spec.policy.waitTimeout"),
     ({"policy": {"decisionTimeout": "soon"}}, Reason.VALIDATION_FAILED, "spec.policy.decisionTimeout"),
     ({"policy": {"timeout": "0s"}}, Reason.VALIDATION_FAILED, "above zero"),
