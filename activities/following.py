@@ -25,6 +25,7 @@ from operation_engine.runtime.kubernetes import KubernetesApi, NotFound, Resourc
 from operation_engine.runtime.watching import Reflector
 
 WRITE_PROGRESS_EVERY_S = 2.0
+TELL_EVERY_S = 3.0
 SILENT_AFTER_S = 300.0
 
 O = TypeVar("O", bound=Observation)  # noqa: E741 - an observation
@@ -128,3 +129,16 @@ async def tell_numbers(store: OperationStore, request: StepRequest, wanted: Oper
     """The status with what moved since the report that this step entered with."""
     report = StatusReport(status=wanted, serial=request.report.serial)
     return await store.write_numbers(request.ref, own_run(), report)
+
+
+class Teller:
+    """Tells in the status what a step waits for, at a pace of its own. `status` is what stands."""
+
+    def __init__(self, store: OperationStore, request: StepRequest, status: OperationStatus) -> None:
+        self._store, self._request, self.status = store, request, status
+        self._pace = Pace(TELL_EVERY_S)
+
+    async def __call__(self, message: str) -> None:
+        if self._pace.due():
+            wanted = self.status.model_copy(update={"message": bounded(message)})
+            self.status = await tell_numbers(self._store, self._request, wanted)

@@ -11,6 +11,7 @@ from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
 from activities.draining import withdrawn
+from activities.following import Teller
 from activities.operations import own_run
 from activities.removing import remove
 from activities.requests import HEARTBEAT_EVERY, CleanedUp, LeftoversRequest
@@ -83,8 +84,9 @@ class LeftoverActivities:
             else:
                 unlisted.append(name)
             doomed += await self._doomed(name, created, request.destination)
-        await remove(self._api, LEFTOVER_KINDS, request.destination, doomed)
-        return CleanedUp(status=status, message=leftovers.told(doomed, sorted(kept), unreadable, unlisted))
+        tell = Teller(self._store, request, status)
+        await remove(self._api, LEFTOVER_KINDS, request.destination, doomed, tell)
+        return CleanedUp(status=tell.status, message=leftovers.told(doomed, sorted(kept), unreadable, unlisted))
 
     async def _look(self, name: str) -> RestoreObservation | None:
         held = self._watches.restores.index.get((self._namespace, name))

@@ -154,7 +154,7 @@ class RestoreActivities:
             results = await self._artefacts.read_json("RestoreResults", observation.name, location)
         except DownloadRefused as error:
             return (str(error), *movers)
-        except Unavailable:
+        except (Unavailable, NotFound):
             if not movers:
                 raise
             return parsed.bounded_warnings(movers)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
+from activities.following import Teller
 from activities.operations import own_run
 from activities.removing import remove
 from activities.safeguard_requests import (
@@ -111,10 +112,10 @@ class WorkloadActivities:
         By uid: tried again, or come late, it never deletes what was restored since under the same names.
         """
         status = await self._store.write(request.ref, own_run(), request.report)
-        going = request.replacement
-        await remove(self._api, _KINDS, request.namespace, (*going.workloads, *going.pods))
-        await remove(self._api, _KINDS, request.namespace, going.claims)
-        return status
+        going, tell = request.replacement, Teller(self._store, request, status)
+        await remove(self._api, _KINDS, request.namespace, (*going.workloads, *going.pods), tell)
+        await remove(self._api, _KINDS, request.namespace, going.claims, tell)
+        return tell.status
 
     async def holdings(self, namespace: str) -> Holdings:
         """What a namespace holds that could be lost; one that does not exist holds nothing."""

@@ -17,8 +17,8 @@ LOOK_AGAIN = timedelta(minutes=5)
 """How often an installation that cannot verify claims is looked at again: nobody tells when it can."""
 
 
-async def approval(operation: OperationRun, step: str, because: str | None = None) -> None:
-    """Approved, or in no need of it; waited for within `waitTimeout`. Raises Stop.
+async def approval(operation: OperationRun, step: str, because: str | None = None) -> bool:
+    """Approved, or in no need of it; waited for within `waitTimeout`. Returns whether it had to be. Raises Stop.
 
     Waiting costs nothing: the controller tells when the spec has changed. `because` is a reason that neither the
     installation nor the requester can waive.
@@ -37,6 +37,7 @@ async def approval(operation: OperationRun, step: str, because: str | None = Non
     if answer.approval is not None:
         operation.next = operation.next.model_copy(update={"approval": answer.approval})
     operation.end(step, answer.gate.message, StepState.SUCCEEDED if answer.approval else StepState.SKIPPED)
+    return shown is not None
 
 
 def _show(operation: OperationRun, step: str, gate: Gate) -> Gate:

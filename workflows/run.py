@@ -345,7 +345,11 @@ def _translated(error: ActivityError) -> Exception:
 
 
 def _last_words(error: BaseException | None) -> str:
-    """What the last try died of, where there was one."""
+    """What the last try died of, where there was one; of a wait, what it waited for by its last heartbeat."""
+    if isinstance(error, ActivityTimeout) and error.cause is None:
+        said = next(iter(error.last_heartbeat_details), None)
+        if isinstance(said, str) and said:
+            return lifecycle.bounded(said)
     if isinstance(error, ActivityTimeout) and error.cause is not None:
         error = error.cause
     return lifecycle.bounded(error.message if isinstance(error, ApplicationError) else str(error))

@@ -75,7 +75,9 @@ class Safeguards:
             raise Stop(answer.gate.reason or Reason.CONSENT_MISSING, answer.gate.message, refused=True)
         operation.end(RestoreStep.CONSENT, answer.gate.message)
         self.agreed = answer
-        await approval(operation, RestoreStep.APPROVE, answer.approval_because)
+        if await approval(operation, RestoreStep.APPROVE, answer.approval_because):
+            # Before anything is touched: hours may have passed.
+            await self._still_agreed()
 
     async def prepare(self, *, skip_safety_backup: bool = False, clean_up: CleanUp | None = None) -> None:
         """Everything that comes before the Velero Restore; `clean_up` once all of it is saved. Raises Stop."""
@@ -239,10 +241,10 @@ class Safeguards:
         )
         try:
             await self._follow(WorkloadActivities.delete_replaced, request, "Make room for volumes", REPLACE_WITHIN)
-        except TimedOut:
+        except TimedOut as bound:
             raise Stop(
                 Reason.CLEANUP_FAILED,
-                f"{found.gate.message} Not all of it was gone after {REPLACE_WITHIN}. See what holds it: "
+                f"{found.gate.message} Not all of it was gone after {REPLACE_WITHIN}: {bound} See what holds it: "
                 f"kubectl get pods,persistentvolumeclaims -n {self._agreed.destination}",
             ) from None
         operation.end(step, found.gate.message.replace("To be replaced", "Deleted, to be replaced"))

@@ -11,10 +11,12 @@ from support import reports
 from support.acting import Acting, ScriptedRuns, connected, run_of
 from support.bucket import Bucket
 from support.kube import Kubectl, Operations, restore
+from support.movers import POD_VOLUME_RESTORE, DataMovers
 from support.proxy import Proxy, proxied_kubeconfig
 from support.velero_verbs import CLUSTER, Verbs
 from support.world import VELERO, VeleroRestores, config_map
 
+from activities import artefacts
 from activities import leftovers as leftovers_module
 from activities.requests import (
     CleanedUp,
@@ -28,8 +30,9 @@ from operation_engine.domain import identity
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus
+from operation_engine.domain.velero import observe_restore
 from operation_engine.records.operations import OperationStore
-from operation_engine.runtime.kubernetes import Refused
+from operation_engine.runtime.kubernetes import NotFound, Refused, Unavailable
 
 Json = dict[str, Any]
 WITHIN_S = 30.0
@@ -289,3 +292,26 @@ class TestARestoreUnderOurNameThatIsNotOurs:
         cleaned = await asyncio.wait_for(successor.cleans_up(before), WITHIN_S)
         assert f"Nothing deleted of Velero Restore {name}" in cleaned.message
         assert kubectl.json("get", "configmap", "theirs", "-n", ref.namespace)["data"] == {"name": "theirs"}
+
+
+async def test_where_the_bucket_shows_no_words_those_of_the_data_movers_are_told(
+    worker: Verbs,
+    act: Acting,
+    ref: OperationRef,
+    claimed: OperationStatus,
+    backup_name: str,
+    restores: VeleroRestores,
+    kubectl: Kubectl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(artefacts, "PROCESSED_WITHIN_S", 1.0)
+    created: Created = await act(worker.restores.create_restore, wanted(ref, reports.running(claimed), backup_name))
+    movers = DataMovers(kubectl)
+    mover = movers.make(POD_VOLUME_RESTORE, created.name, restores.get(created.name))
+    movers.say(mover, "Failed", message="connect: connection refused")
+    observation = observe_restore(restores.get(created.name))
+    (words,) = await act(worker.restores.explain_restore, observation)
+    assert words.endswith("volume data of pod : connect: connection refused")
+    movers.delete(mover)
+    with pytest.raises((Unavailable, NotFound)):
+        await act(worker.restores.explain_restore, observation)

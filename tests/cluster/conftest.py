@@ -6,6 +6,7 @@ import pytest
 from support.engine import Engine
 from support.kube import Kubectl
 from support.temporal import Temporal
+from support.tenants import Tenant, tenant
 from support.world import VeleroBackups, fresh_namespace
 
 from local_cluster.cluster import LocalCluster
@@ -48,3 +49,15 @@ def stopped(cluster: LocalCluster) -> Iterator[Callable[[str], None]]:
     yield stop
     for name in names:
         cluster.start(name)
+
+
+@pytest.fixture
+def ann(kubectl: Kubectl) -> Iterator[Tenant]:
+    with tenant(kubectl) as found:
+        yield found
+
+
+@pytest.fixture
+def bob(kubectl: Kubectl) -> Iterator[Tenant]:
+    with tenant(kubectl) as found:
+        yield found

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.bucket import Bucket
 from support.engine import Engine
 from support.kube import Kubectl, Operations, backup, restore
 from support.movers import DATA_DOWNLOAD, DataMovers
 from support.temporal import Temporal, workflow_id
+from support.velero import newer_velero
 from support.world import VELERO, VeleroRestores, config_map, fresh_namespace, taken_up
 
 from local_cluster.cluster import LocalCluster
@@ -65,7 +67,8 @@ SAID: dict[str, Said] = {
     ),
     "unreadable": Said({"phase": "Completed"}, "VerificationFailed", "cannot be read"),
 }
-BY_HAND = [*SAID, "deleted", "counted", "restarted", "waiting"]
+BY_HAND = [*SAID, "deleted", "counted", "restarted", "waiting", "unknown", "finalizing"]
+NEW_PHASE = "This phase is new to the engine; it is taken for work under way."
 
 
 @dataclass
@@ -92,7 +95,10 @@ def story(
             kubectl("delete", "configmap", "settings", "-n", namespace)
         cluster.stop("velero")
         try:
-            _tell(told, namespaces, kubectl, operations, restores)
+            with newer_velero(kubectl, "restores.velero.io"):
+                _tell(told, namespaces, kubectl, operations, restores)
+            names = {name: seen["status"]["engineRef"]["name"] for name, seen in told.seen.items()}
+            _done_but_for_the_end(Bucket(cluster.env()), names["finalizing"], namespaces["finalizing"])
         finally:
             cluster.start("velero")
         for name, namespace in namespaces.items():
@@ -104,13 +110,13 @@ def _tell(
     told: Story, namespaces: dict[str, str], kubectl: Kubectl, operations: Operations, restores: VeleroRestores
 ) -> None:
     movers = DataMovers(kubectl)
-    names = {}
+    names: dict[str, str] = {}
     for namespace in namespaces.values():
         # The safety backup would wait for Velero.
         kubectl.apply(restore(namespace, "nightly", parameters={"safetyBackup": False}, policy=AT_ONCE))
     for name, namespace in namespaces.items():
-        seen = operations.await_path(namespace, "restore", "{.status.engineRef.name}")
-        names[name] = seen["status"]["engineRef"]["name"]
+        told.seen[name] = operations.await_path(namespace, "restore", "{.status.engineRef.name}")
+        names[name] = told.seen[name]["status"]["engineRef"]["name"]
     restores.say(names["counted"], phase="InProgress", progress={"itemsRestored": 5, "totalItems": 10})
     (counted,) = restores.of(operations.get(namespaces["counted"], "restore"))
     mover = movers.make(DATA_DOWNLOAD, names["counted"], counted)
@@ -121,13 +127,24 @@ def _tell(
     behind = f"Velero Restore {names['waiting']} is New. Velero works on Restore {names['counted']} first."
     told.seen["waiting"] = operations.await_path(namespaces["waiting"], "restore", "{.status.message}", behind)
     restores.say(names["counted"], phase="Failed", failureReason="just before the end")
+    for name, phase, more in (("unknown", "Pondering", f" {NEW_PHASE}"), ("finalizing", "Finalizing", "")):
+        restores.say(names[name], phase=phase)
+        message = f"Velero Restore {names[name]} is {phase}.{more}"
+        told.seen[name] = operations.await_path(namespaces[name], "restore", "{.status.message}", message)
+    restores.say(names["unknown"], phase="Failed", failureReason="enough pondered")
     for name, said in SAID.items():
         restores.say(names[name], **said.status)
     restores.delete(names["deleted"])
     restores.say(names["restarted"], phase="InProgress")
     # The others wait for Velero: its own words lie in the bucket.
-    for name in ("failed", "invalid", "deleted", "counted"):
+    for name in ("failed", "invalid", "deleted", "counted", "unknown"):
         operations.await_path(namespaces[name], "restore", "{.status.phase}", "Failed")
+
+
+def _done_but_for_the_end(bucket: Bucket, name: str, namespace: str) -> None:
+    """What Velero has written of a Restore when it begins to finalize it."""
+    bucket.put_restore(name, "resource-list.json.gz", {"v1/ConfigMap": [f"{namespace}/settings(created)"]})
+    bucket.put_restore(name, "results.gz", {"warnings": {}, "errors": {}})
 
 
 @pytest.mark.parametrize("name", SAID)
@@ -167,6 +184,21 @@ def test_a_restore_that_veleros_restart_ended_is_tried_again_by_itself(story: St
     first = next(r for r in restores.of(operation) if r["metadata"]["name"] == status["attempts"][0]["veleroName"])
     assert "during the server starting" in first["status"]["failureReason"]
     assert len(restores.of(operation)) == len(status["attempts"])
+
+
+def test_a_phase_that_is_new_to_the_engine_is_work_under_way(story: Story) -> None:
+    assert story.seen["unknown"]["status"]["phase"] == "Running"
+    assert story.ended["unknown"]["status"]["reason"] == "VeleroRestoreFailed"
+
+
+def test_a_velero_that_restarts_while_it_finalizes_ends_the_same_attempt(
+    story: Story, restores: VeleroRestores
+) -> None:
+    operation = story.ended["finalizing"]
+    status = operation["status"]
+    assert status["phase"] == "Succeeded", status["message"]
+    assert [attempt["outcome"] for attempt in status["attempts"]] == ["Succeeded"]
+    assert len(restores.of(operation)) == 1
 
 
 class TestTheBackup:
@@ -232,35 +264,6 @@ class TestTheBackup:
         kubectl("delete", "operation", "nightly", "-n", namespace)
         status = self.ended(kubectl, operations, namespace, "r-gone", "nightly")
         assert status["phase"] == "Succeeded", status["message"]
-
-
-@pytest.mark.parametrize("step", ["FindBackup", "CreateRestore", "FollowRestore", "VerifyContents"])
-def test_a_worker_that_is_killed_at_a_step_makes_no_second_restore(
-    engine: Engine,
-    cluster: LocalCluster,
-    kubectl: Kubectl,
-    operations: Operations,
-    restores: VeleroRestores,
-    namespace: str,
-    step: str,
-) -> None:
-    saved(kubectl, operations, namespace)
-    is_long = step == "FollowRestore"
-    if is_long:
-        cluster.stop("velero")
-    try:
-        kubectl.apply(restore(namespace, "nightly", parameters={"safetyBackup": False}, policy=AT_ONCE))
-        operations.await_path(namespace, "restore", f'{{.status.steps[?(@.name=="{step}")].startedAt}}')
-        engine.kill("worker")
-    finally:
-        if is_long:
-            cluster.start("velero")
-    engine.start("worker", "worker")
-    operation = operations.await_end(namespace, "restore", within_s=110)
-    status = operation["status"]
-    assert status["phase"] == "Succeeded", status["message"]
-    assert len(restores.of(operation)) == len(status["attempts"])
-    assert len(taken_up(operation)) == 1
 
 
 def test_a_retry_first_withdraws_what_velero_has_not_begun(

@@ -4,9 +4,8 @@ Velero is stopped once for all of them: while it is away a Backup stays as it wa
 say of it can be written by hand. What is left to Velero itself then happens when it starts again.
 """
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ from support.engine import Engine
 from support.history import History, conditions, expected_events
 from support.kube import Kubectl, Operations, backup
 from support.temporal import Temporal, workflow_id
+from support.velero import newer_velero
 from support.world import VeleroBackups, config_map, fresh_namespace, taken_up
 
 from local_cluster.cluster import LocalCluster
@@ -149,25 +149,6 @@ class _Teller:
                 self.story.ended[name] = self._operations.await_end(namespace, name, within_s=110)
 
 
-@contextmanager
-def newer_velero(kubectl: Kubectl) -> Iterator[None]:
-    """A CRD that knows one phase more."""
-    crd = ("crd", "backups.velero.io")
-    path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/phase/enum"
-    phases = kubectl.json("get", *crd)
-    for part in path.strip("/").split("/"):
-        phases = phases[int(part)] if isinstance(phases, list) else phases[part]
-
-    def know(names: list[str]) -> None:
-        kubectl("patch", *crd, "--type=json", "-p", json.dumps([{"op": "replace", "path": path, "value": names}]))
-
-    know([*phases, "Pondering"])
-    try:
-        yield
-    finally:
-        know(phases)
-
-
 ENDED = ("Completed", "PartiallyFailed", "Failed", "FailedValidation")
 NEW_PHASE = "This phase is new to the engine; it is taken for work under way."
 
@@ -180,7 +161,7 @@ def story(
         teller = _Teller(kubectl, operations, backups, stack)
         cluster.stop("velero")
         try:
-            with newer_velero(kubectl):
+            with newer_velero(kubectl, "backups.velero.io"):
                 teller.begin()
                 teller.write_statuses()
                 teller.withdraw()

@@ -239,13 +239,22 @@ async def test_leftovers_that_do_not_go_are_a_failure_that_is_asked_about(play: 
 
 
 async def test_nobody_decides_for_72_hours(play: Stage) -> None:
-    ended = await play.restore(restore_script(attempts=[[PARTIAL]]), name="nobody")
+    script = restore_script(attempts=[[PARTIAL]], guards=Guards(releases=("web",)))
+    ended = await play.restore(script, name="nobody")
     assert (ended.status.phase, ended.status.reason) == ("Failed", "DecisionTimeout")
     assert "Nobody decided for 3 days, 0:00:00 about attempt 1" in (ended.status.message or "")
     asked = next(s for s in ended.history if s.reason == "AwaitingDecision")
     assert asked.attempts[0].finished_at is not None
     assert ended.status.finished_at is not None
     assert ended.status.finished_at - asked.attempts[0].finished_at >= timedelta(hours=72)
+    assert script.guards.suspended == ["suspend", "resume"], "nothing stays suspended"
+    assert [(a.outcome, a.reason) for a in ended.status.attempts] == [("Failed", "VeleroRestorePartiallyFailed")]
+    assert (ended.condition(C.FAILED), ended.condition(C.STALLED)) == (
+        (ConditionStatus.TRUE, "DecisionTimeout"),
+        (ConditionStatus.TRUE, "DecisionTimeout"),
+    )
+    assert ended.condition(C.BLOCKED) == (ConditionStatus.FALSE, "NotBlocked")
+    assert len(script.created) == 1
 
 
 async def test_a_decision_that_takes_too_long_by_the_policy_is_none(play: Stage) -> None:
