@@ -1,14 +1,17 @@
 # Each verb is one line that you could type yourself. Start with `make demo`.
-.PHONY: help env demo down test bench lint format lock
+.PHONY: help env demo demo-retry down test bench lint format lock
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 env: ## Make .venv, where it is missing or its lock changed
 	@scripts/environment
 
-demo: env ## A backup, from kubectl to verified, on a real cluster on this machine
+demo: env ## A backup, its restore, and a restore that fails, on a real cluster on this machine
 	@scripts/node-packages && .venv/bin/python -m demo
+
+demo-retry: env ## Mend and retry the restore that the demo left waiting
+	@.venv/bin/python -m demo --retry
 
 down: env ## Stop the demo's cluster; what it holds stays for the next demo
 	@.venv/bin/vop local down

@@ -13,7 +13,8 @@ from rich.text import Text
 
 Step = Mapping[str, Any]
 _STYLES = {"Succeeded": "green", "Failed": "bold red", "Running": "bold cyan", "Waiting": "yellow"}
-_ENDED = ("Succeeded", "Failed", "Skipped")
+# What an Operation had no need of is left out: `kubectl describe` tells why.
+_ENDED = ("Succeeded", "Failed")
 
 
 class View(Protocol):
@@ -56,7 +57,8 @@ class LiveTable:
             table.add_column(column, no_wrap=True)
         table.add_column("message", overflow="fold", style="dim")
         for step in status.get("steps", []):
-            table.add_row(*self._row(step))
+            if step["state"] != "Skipped":
+                table.add_row(*self._row(step))
         self._live.update(Group(table, self._now(status)))
 
     def _row(self, step: Step) -> tuple[Any, ...]:
@@ -68,12 +70,13 @@ class LiveTable:
     @staticmethod
     def _now(status: Mapping[str, Any]) -> Text:
         """What it does or waits for, while it does."""
-        text = "" if status.get("finishedAt") else status.get("message", "waiting for the engine to take it …")
+        is_at_rest = status.get("finishedAt") or status.get("reason") == "AwaitingDecision"
+        text = "" if is_at_rest else status.get("message", "waiting for the engine to take it …")
         return Text(f"  {text}", "bold")
 
 
 class PlainLines:
-    """Each step once it has ended, and each thing that is waited for."""
+    """Each step once it has done something, and each thing that is waited for."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

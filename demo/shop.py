@@ -1,6 +1,8 @@
 """The application that the demo backs up: a shop with a database where pods run, else one without data."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -13,9 +15,9 @@ NAMESPACE = "shop"
 MANIFESTS = Path(__file__).parent / "manifests"
 SAMPLES = Path(__file__).parent.parent / "deploy/samples"
 COUNT = "SELECT count(*) FROM orders"
-
-Hint = tuple[str, str]
-"""A command, and why somebody would type it."""
+CHECKSUM = "SELECT md5(string_agg(orders::text, ',' ORDER BY id)) FROM orders"
+_DESCRIBING = ("data", "spec")
+"""What of an object is its owner's, and the same wherever it is restored to."""
 
 
 class Shop(Protocol):
@@ -29,8 +31,8 @@ class Shop(Protocol):
     def tell_data(self, terminal: Terminal, backup: str) -> Iterator[str]:
         """What of its data is in a Velero Backup."""
 
-    def hints(self, backup: str) -> Sequence[Hint]:
-        """What to try with a Velero Backup of it."""
+    def holds(self, terminal: Terminal, namespace: str) -> str:
+        """What is in it, in this namespace: two shops that hold the same say the same."""
 
 
 def fitting(cluster: LocalCluster) -> Shop:
@@ -50,9 +52,12 @@ class Pages:
     def tell_data(self, terminal: Terminal, backup: str) -> Iterator[str]:
         yield from ()
 
-    def hints(self, backup: str) -> Sequence[Hint]:
-        restore = f"velero restore create --from-backup {backup} --namespace-mappings shop:shop-copy --wait"
-        return ((restore, "the backup is real: the shop again, in another namespace"),)
+    def holds(self, terminal: Terminal, namespace: str) -> str:
+        objects = ("deployment/web", "configmap/shop-settings", "secret/shop-database")
+        found = terminal.json("kubectl", "get", *objects, "-n", namespace)["items"]
+        told = [{part: one[part] for part in _DESCRIBING if part in one} for one in found]
+        checksum = hashlib.md5(json.dumps(told, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+        return f"{', '.join(objects)}; checksum {checksum}"
 
 
 class Database:
@@ -65,8 +70,7 @@ class Database:
         terminal.run("kubectl", "apply", "-f", str(MANIFESTS / "shop.yaml"))
         yield _rolled_out(terminal, "statefulset/database")
         yield _rolled_out(terminal, "deployment/web")
-        _psql(terminal, "--file", "-", typed=(MANIFESTS / "orders.sql").read_text())
-        yield f"{int(_psql(terminal, '--command', COUNT)):,} rows in table orders"
+        _psql(terminal, NAMESPACE, "--file", "-", typed=(MANIFESTS / "orders.sql").read_text())
 
     def tell_data(self, terminal: Terminal, backup: str) -> Iterator[str]:
         selector = f"velero.io/backup-name={backup}"
@@ -75,14 +79,18 @@ class Database:
         names = ", ".join(f"{one['spec']['volume']} of pod {one['spec']['pod']['name']}" for one in found)
         yield f"the data of {len(found)} volume{'' if len(found) == 1 else 's'} ({names}), {size / 1e6:.1f} MB"
 
-    def hints(self, backup: str) -> Sequence[Hint]:
-        count = f"kubectl exec -n {NAMESPACE} database-0 -- psql --command '{COUNT}'"
-        rollout = f"kubectl rollout status -n {NAMESPACE} statefulset/database --timeout=60s"
-        return (
-            (f"kubectl delete namespace {NAMESPACE}", "the shop is gone, and its volume with it"),
-            (f"velero restore create --from-backup {backup} --wait", "it comes back from the bucket"),
-            (f"{rollout} && {count}", "and so do its orders"),
-        )
+    def holds(self, terminal: Terminal, namespace: str) -> str:
+        count, checksum = _psql(terminal, namespace, "--command", COUNT, "--command", CHECKSUM).split()
+        return f"{int(count):,} orders, checksum {checksum}"
+
+
+def await_gone_if_going(terminal: Terminal) -> None:
+    """Until a namespace that a run before was losing is gone: nothing can be applied in it."""
+    found = terminal.run(
+        "kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "jsonpath={.status.phase}"
+    )
+    if found == "Terminating":
+        terminal.run("kubectl", "wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=90s")
 
 
 def _rolled_out(terminal: Terminal, workload: str) -> str:
@@ -90,6 +98,7 @@ def _rolled_out(terminal: Terminal, workload: str) -> str:
     return told.splitlines()[-1]
 
 
-def _psql(terminal: Terminal, *arguments: str, typed: str | None = None) -> str:
+def _psql(terminal: Terminal, namespace: str, *arguments: str, typed: str | None = None) -> str:
+    pod = ("kubectl", "exec", "-i", "-n", namespace, "database-0", "--container", "postgres", "--")
     quiet = ("psql", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
-    return terminal.run("kubectl", "exec", "-i", "-n", NAMESPACE, "database-0", "--", *quiet, *arguments, typed=typed)
+    return terminal.run(*pod, *quiet, *arguments, typed=typed)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from operation_engine.domain.resources.common import ApiModel
+from operation_engine.domain.safety import DEFAULT_CONFIG_MAPS
 
 NAMESPACE, CLAIM, VOLUME = "v1/Namespace", "v1/PersistentVolumeClaim", "v1/PersistentVolume"
 WORKLOADS = ("apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet")
@@ -104,12 +105,17 @@ def kept_claims(items: Sequence[RestoredItem]) -> tuple[str, ...]:
 
 
 def told(items: Sequence[RestoredItem]) -> str:
-    """Counts by action, and by kind for what came back."""
-    actions = Counter(item.action for item in items if item.kind != NAMESPACE)
+    """Counts by action, and by kind for what came back. What each namespace has a copy of its own of is not told."""
+    actions = Counter(item.action for item in items if item.kind != NAMESPACE and not _is_every_namespaces(item))
     kinds = Counter(item.kind.rpartition("/")[2] for item in items if item.counts and item.kind != NAMESPACE)
     counts = ", ".join(f"{actions[action]} {action}" for action in Action if actions[action]) or "none"
     named = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(12))
     return f"{counts} ({named})" if named else counts
+
+
+def _is_every_namespaces(item: RestoredItem) -> bool:
+    """It exists before anything is restored; Velero calls it failed where it differs, and nobody would want it back."""
+    return item.kind == "v1/ConfigMap" and item.name in DEFAULT_CONFIG_MAPS and not item.counts
 
 
 def missing(backed_up: Mapping[str, Sequence[str]], items: Sequence[RestoredItem]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """`vop plan` and dry runs tell what a Restore will do: then it is done, and object by object they agree."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterator
@@ -13,7 +14,12 @@ from support.kube import Kubectl, Operations, backup, restore
 from support.planned import disagreements, fates, plan, vop
 from support.world import VELERO, claim_and_volume, config_map, deployment, fresh_namespace, secret
 
+from activities import artefacts
 from local_cluster.cluster import LocalCluster
+from operation_engine import planning
+from operation_engine.domain.resources.operation import Operation
+from operation_engine.runtime import kubernetes, temporal
+from operation_engine.runtime.settings import load_settings
 
 Json = dict[str, Any]
 AT_ONCE = {"decisionTimeout": "0s"}
@@ -29,6 +35,13 @@ def service(namespace: str, name: str) -> Json:
         "metadata": {"namespace": namespace, "name": name, "labels": {"tier": "front"}},
         "spec": spec,
     }
+
+
+def viewers(namespace: str) -> Json:
+    """Who may look at the source has no say in another namespace."""
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    meta = {"namespace": namespace, "name": "viewers"}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta, "roleRef": role}
 
 
 class Foretold:
@@ -76,6 +89,7 @@ def shop(running_engine: Engine, cluster: LocalCluster, kubectl: Kubectl, operat
             secret(ns, "keys", tier="front"),
             service(ns, "web"),
             deployment(ns, "web"),
+            viewers(ns),
             *claim_and_volume(ns, "data"),
         )
         kubectl("rollout", "status", "deployment/web", "-n", ns, "--timeout=60s")
@@ -136,13 +150,29 @@ def test_an_agreement_that_is_none_would_be_noticed(shop: Foretold, tmp_path: Pa
     assert "not in the plan" in " ".join(wrong)
 
 
-def test_a_fresh_namespace_is_foretold_and_then_filled(shop: Foretold, engine: Engine, tmp_path: Path) -> None:
-    manifest = shop.manifest(namespaceMapping={shop.namespace: f"{PREFIX}{uuid.uuid4().hex[:6]}"})
-    refused = shop.planned(manifest, tmp_path)
-    assert refused["destination"].startswith(PREFIX)
-    assert fates(refused)["ConfigMap/kube-root-ca.crt"] == "keep"
-    assert {o["fate"] for o in refused["objects"] if o["name"] in ("front", "back", "keys", "web")} == {"create"}
-    assert "RoleBinding" not in json.dumps(refused["objects"])
+def test_a_fresh_namespace_is_foretold_with_what_kubernetes_puts_there(shop: Foretold, tmp_path: Path) -> None:
+    destination = f"{PREFIX}{uuid.uuid4().hex[:6]}"
+    found = shop.planned(shop.manifest(namespaceMapping={shop.namespace: destination}), tmp_path)
+    assert found["destination"] == destination
+    assert fates(found)["ConfigMap/kube-root-ca.crt"] == "keep"
+    assert fates(found)[f"Namespace/{destination}"] == "create"
+    assert {o["fate"] for o in found["objects"] if o["name"] in ("front", "back", "keys", "web")} == {"create"}
+    assert "not found" in shop.kubectl("get", "namespace", destination, check=False).stderr.lower()
+
+
+def test_another_namespace_is_filled_as_foretold(shop: Foretold, tmp_path: Path) -> None:
+    consent = f"ops.vworkspace.io/restore-from={shop.namespace}"
+    with fresh_namespace(shop.kubectl) as copy:
+        shop.kubectl("annotate", "namespace", copy, consent)
+        shop.kubectl.apply(config_map(copy, "front"))
+        manifest = shop.manifest(namespaceMapping={shop.namespace: copy})
+        found = shop.planned(manifest, tmp_path)
+        status = shop.done(manifest)
+        assert status["phase"] == "Succeeded", status["message"]
+        assert disagreements(found, shop.listed(status)) == []
+    assert fates(found)["ConfigMap/front"] == "keep"
+    assert fates(found)["ConfigMap/back"] == "create"
+    assert fates(found)["RoleBinding/viewers"] == "leave out"
 
 
 def test_what_volumes_replace_is_named_before_it_goes(shop: Foretold, tmp_path: Path) -> None:
@@ -158,6 +188,26 @@ def test_what_volumes_replace_is_named_before_it_goes(shop: Foretold, tmp_path: 
     status = shop.done(manifest)
     assert (status["phase"], status["reason"]) == ("Failed", "VerificationFailed"), status["message"]
     assert disagreements(found, shop.listed(status)) == []
+
+
+async def test_an_archive_that_is_too_large_is_planned_by_its_list_and_that_is_said(
+    shop: Foretold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_all_but(shop)
+    for name, value in shop.env.items():
+        monkeypatch.setenv(name, value)
+    manifest, settings = shop.manifest(), load_settings()
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", shop.env["KUBECONFIG"])
+    monkeypatch.setattr(artefacts, "MAX_MEMBERS", 1)
+    async with kubernetes.connect() as api:
+        made = await api.create(kubernetes.OPERATIONS, manifest, shop.namespace, only_try=True)
+        client = await temporal.connect(settings, lazily=True)
+        plan = await planning.plan(api, client, settings, Operation.from_api(made))
+    found = plan.to_api()
+    assert "the archive is too large" in " ".join(found["cannotTell"])
+    status = await asyncio.to_thread(shop.done, manifest)
+    assert disagreements(found, shop.listed(status)) == []
+    assert fates(found)["ConfigMap/front"] == "create"
 
 
 def test_a_restore_of_which_nothing_would_come_back_is_told_so(shop: Foretold, tmp_path: Path) -> None:

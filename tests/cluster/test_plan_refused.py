@@ -203,3 +203,10 @@ def test_bad_input_is_answered_with_a_sentence(env: dict[str, str], tmp_path: Pa
     assert done.returncode in (1, 2)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_named(env: dict[str, str], tmp_path: Path) -> None:
+    done = vop({**env, "KUBECONFIG": str(tmp_path)}, "plan", "shop/x")
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr

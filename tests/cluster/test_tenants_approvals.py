@@ -106,6 +106,17 @@ class TestWhereApprovalsAreRequired:
         assert status["approval"]["claimDigest"].startswith("sha256:")
         assert status["observedGeneration"] == operation["metadata"]["generation"] == 3
 
+    def test_a_dry_run_spends_no_claim(self, restoring: Restoring, kubectl: Kubectl, ann: Tenant) -> None:
+        restoring.lost(ann)
+        name = f"restore-{uuid.uuid4().hex[:6]}"
+        approvals = {"claim": claim(name)}
+        status = restoring.ended(ann, "nightly", name, policy={"dryRun": True}, approvals=approvals)
+        assert (status["phase"], status["reason"]) == ("Succeeded", "DryRun"), status["message"]
+        assert "approval" not in status
+        kubectl("delete", "operation", name, "-n", ann.namespace)
+        status = restoring.ended(ann, "nightly", name, approvals=approvals)
+        assert (status["phase"], status["approval"]["by"]) == ("Succeeded", "ann@example.com"), status["message"]
+
     def test_a_claim_buys_one_restore_and_none_of_a_namesake(
         self, restoring: Restoring, ann: Tenant, bob: Tenant
     ) -> None:

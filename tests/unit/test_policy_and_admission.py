@@ -41,6 +41,7 @@ FINE: list[dict[str, Any]] = [
     {"parameters": {"retention": "30d", "snapshotClassName": "fast"}},
     {"approvals": {"required": False, "approvedBy": "ann"}},
     {"approvals": {"required": True}},
+    {"policy": {"dryRun": True}},
 ]
 
 

@@ -146,6 +146,15 @@ def test_a_claim_that_existed_is_never_counted_as_restored() -> None:
     assert "PersistentVolumeClaim 1" in restored.told(items)
 
 
+def test_what_every_namespace_has_a_copy_of_its_own_of_is_no_failure_to_be_told() -> None:
+    listed = {"v1/ConfigMap": ["shop/kube-root-ca.crt(failed)", "shop/settings(created)"]}
+    assert restored.told(restored_items(listed)) == "1 created (ConfigMap 1)"
+    differs = {"v1/ConfigMap": [*listed["v1/ConfigMap"], "shop/pages(failed)"]}
+    assert restored.told(restored_items(differs)) == "1 created, 1 failed (ConfigMap 1)"
+    came_back = {"v1/ConfigMap": ["shop/kube-root-ca.crt(updated)"]}
+    assert restored.told(restored_items(came_back)) == "1 updated (ConfigMap 1)"
+
+
 def test_a_list_that_cannot_be_understood_holds_nothing() -> None:
     assert restored_items(None) == ()
     assert restored_items([]) == ()
