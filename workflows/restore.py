@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows.attempts import Again, attempt_to_the_end
-from workflows.cancelling import drained
+from workflows.cancelling import drained, let_go
 from workflows.checks import Checks
 from workflows.decisions import Cancelled, Decidable
 from workflows.dry_run import dry_run
@@ -96,7 +96,11 @@ async def _runbook(operation: OperationRun) -> OperationStatus:
         told = await drained(operation)
         fault = await restore.safeguards.resume()
         raise Cancelled(f"{told} But: {fault}" if fault else told) from None
-    except (Stop, TimedOut, FailureError) as end:
+    except FailureError as end:
+        await let_go(operation)
+        await restore.safeguards.resume(str(end))
+        raise
+    except (Stop, TimedOut) as end:
         await restore.safeguards.resume(str(end))
         raise
 

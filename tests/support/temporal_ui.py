@@ -78,6 +78,22 @@ class TemporalUi:
         # A second Signal while the toast stands crashes the page.
         expect(toast).to_be_hidden(timeout=WITHIN_MS)
 
+    def request_cancellation(self) -> None:
+        """The button beside More Actions, and its confirmation."""
+        self.page.get_by_role("button", name="Request Cancellation").first.click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_test_id("confirm-modal-button").click()
+        expect(dialog).to_be_hidden(timeout=WITHIN_MS)
+
+    def terminate(self, reason: str) -> None:
+        """By the menu, with a reason."""
+        self.page.get_by_role("button", name="More Actions").click()
+        self.page.get_by_role("menuitem", name="Terminate").click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_role("textbox").first.fill(reason)
+        dialog.get_by_test_id("confirm-modal-button").click()
+        expect(dialog).to_be_hidden(timeout=WITHIN_MS)
+
     def _open_form(self, item: str, select: str, name: str) -> None:
         self.page.get_by_role("button", name="More Actions").click()
         self.page.get_by_role("menuitem", name=item).click()
