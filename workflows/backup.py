@@ -6,10 +6,11 @@ Started by the controller with an OperationRef. Reads as the runbook it is; verd
 from datetime import datetime
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 from workflows.approval import approval
 from workflows.attempts import Again, attempt_to_the_end
-from workflows.cancelling import drained
+from workflows.cancelling import drained, let_go
 from workflows.decisions import Cancelled, Decidable
 from workflows.dry_run import dry_run
 from workflows.following import BACKUP, follow
@@ -62,6 +63,9 @@ async def _runbook(operation: OperationRun) -> OperationStatus:
         return await _backed_up(operation)
     except Cancelled:
         raise Cancelled(await drained(operation)) from None
+    except FailureError:
+        await let_go(operation)
+        raise
 
 
 async def _backed_up(operation: OperationRun) -> OperationStatus:

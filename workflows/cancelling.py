@@ -24,21 +24,35 @@ async def drained(operation: OperationRun) -> str:
     """Velero has let go, or was waited for long enough: what is left, for people. Never raises Stop or TimedOut."""
     if not operation.status.attempts:
         return ""
-    now = operation.now()
-    stopped = steps.stop_current(operation.next, now, "Cancelled.")
+    stopped = steps.stop_current(operation.next, operation.now(), "Cancelled.")
     operation.next = lifecycle.say(stopped, stopped.reason or Reason.PENDING, _ASKED)
     # An Operation that is gone is told nothing; its work is let go of all the same.
     with suppress(Stop, TimedOut, ApplicationError):
         await operation.write("Tell that it is being cancelled", even_cancelled=True)
     try:
-        found: Drained = await operation.follow(
-            DrainActivities.drain,
-            DrainRequest(ref=operation.ref, until=now + DRAIN_WITHIN),
-            summary="Have Velero let go",
-            within=DRAIN_WITHIN + _MARGIN,
-            on_cancel=OnCancel.FINISH,
-            even_cancelled=True,
-        )
+        found = await _drain(operation)
     except (Stop, TimedOut) as fault:
         return f"Cancelled. What Velero had begun may go on by itself; it could not be asked: {fault}"
     return cancelling.told(found.remnants, operation.next)
+
+
+async def let_go(operation: OperationRun) -> None:
+    """For a run that met the fence: where its Operation is gone nobody else lets go of its work, nor is told of it.
+
+    Where another run has the Operation the activity does nothing.
+    """
+    if operation.status.attempts:
+        with suppress(Stop, TimedOut, ApplicationError):
+            await _drain(operation)
+
+
+async def _drain(operation: OperationRun) -> Drained:
+    found: Drained = await operation.follow(
+        DrainActivities.drain,
+        DrainRequest(ref=operation.ref, until=operation.now() + DRAIN_WITHIN),
+        summary="Have Velero let go",
+        within=DRAIN_WITHIN + _MARGIN,
+        on_cancel=OnCancel.FINISH,
+        even_cancelled=True,
+    )
+    return found

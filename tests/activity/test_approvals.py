@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from operation_engine.records.operations import OperationStore
 from operation_engine.records.spent_claims import SpentClaims
 
 ENGINE = "vworkspace-system"
+CLEAN_UP = Path(__file__).parents[2] / "docs/decisions/009-approvals-are-spent.md"
 Verbs = Callable[..., ApprovalActivities]
 
 
@@ -211,3 +214,19 @@ async def test_where_approvals_are_optional_only_a_reason_that_nobody_can_waive_
     answer = await ask(optional, because="Namespace shop was made anew")
     assert answer.gate.answer == Answer.WAIT
     assert answer.gate.message.startswith("Namespace shop was made anew. To approve:")
+
+
+async def test_the_documented_command_deletes_the_records_of_claims_that_have_expired_and_no_others(
+    api: FaultyApi, ref: OperationRef, kubectl: Kubectl
+) -> None:
+    spent = SpentClaims(api, ENGINE)
+    valid = verify_claim(claim(ref.name), SECRET, ref)
+    expired = verify_claim(claim(ref.name, rid="expired"), SECRET, ref).model_copy(
+        update={"expires_at": datetime.now(UTC) - timedelta(minutes=1)}
+    )
+    for one in (valid, expired):
+        await spent.spend(one, ref)
+    command = (await asyncio.to_thread(CLEAN_UP.read_text)).partition("```sh\n")[2].partition("```")[0]
+    await asyncio.to_thread(subprocess.run, ["sh", "-ec", command], env=kubectl.env, check=True, timeout=60)
+    assert await spent.spender(expired) is None
+    assert await spent.spender(valid) == ref

@@ -207,6 +207,36 @@ def test_movers_at_work_are_told_to_stop_and_velero_is_waited_for(
         movers.delete(done)
 
 
+def test_of_a_deleted_operation_velero_is_told_to_stop(
+    engine: Engine,
+    stopped: Callable[[str], None],
+    kubectl: Kubectl,
+    operations: Operations,
+    temporal: Temporal,
+    backups: VeleroBackups,
+    app: str,
+) -> None:
+    stopped("velero")
+    movers = DataMovers(kubectl)
+    kubectl.apply(backup(app))
+    operation = operations.await_path(app, "backup", "{.status.engineRef.name}")
+    name = operation["status"]["engineRef"]["name"]
+    backups.say(name, phase="InProgress")
+    moving = movers.make(POD_VOLUME_BACKUP, f"{name}-a", backups.get(name))
+    try:
+        movers.say(moving, "InProgress", 1, 2)
+        kubectl("delete", "operation", "backup", "-n", app, "--timeout=30s")
+        kubectl("wait", moving, "-n", VELERO, "--for=jsonpath={.spec.cancel}=true", "--timeout=90s")
+        backups.say(name, phase="PartiallyFailed", errors=1)
+        temporal.await_end(workflow_id(operation))
+        run = temporal.run(workflow_id(operation))
+        assert run is not None
+        assert run.status in ("Canceled", "Failed"), "as it was told first: by the controller, or at its own next write"
+        assert backups.get(name)["status"]["phase"] == "PartiallyFailed", "a backup is never deleted with its Operation"
+    finally:
+        movers.delete(moving)
+
+
 def test_a_cancel_that_comes_after_the_end_is_refused_and_changes_nothing(
     engine: Engine, kubectl: Kubectl, operations: Operations, temporal: Temporal, app: str
 ) -> None:

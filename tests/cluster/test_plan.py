@@ -262,8 +262,16 @@ def world(kubectl: Kubectl, *namespaces: str) -> dict[str, str]:
     }
 
 
+def await_the_end_of_others(kubectl: Kubectl) -> None:
+    """What tests before left goes in its own time, and is a part of the world."""
+    for namespace in kubectl.json("get", "namespaces")["items"]:
+        if "deletionTimestamp" in namespace["metadata"]:
+            kubectl("wait", f"namespace/{namespace['metadata']['name']}", "--for=delete", "--timeout=60s")
+
+
 def test_a_dry_run_leaves_the_world_as_it_was(shop: Foretold, kubectl: Kubectl) -> None:
     shop.lose("configmap/front")
+    await_the_end_of_others(kubectl)
     manifest = shop.manifest(policy={"dryRun": True}, safetyBackup=True)
     before = world(kubectl, shop.namespace)
     status = shop.done(manifest)

@@ -258,22 +258,27 @@ async def test_cancelled_from_the_start_it_does_nothing_but_wait_for_the_word(pl
     assert script.calls == ["claim_operation", "write_report"]
 
 
-async def test_an_operation_that_is_gone_is_let_go_of_without_a_word(play: Stage) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+async def test_an_operation_that_is_gone_is_let_go_of_without_a_word(play: Stage, asked: bool) -> None:
     script = guarded_restore()
-    run = await cancelling(play, script, **restore_parts(name="cancel-gone"))
+    run = await cancelling(play, script, **restore_parts(name=f"cancel-gone-{asked}".lower()))
 
     async def gone() -> None:
         play.api.remove(OPERATIONS, run.ref.name, run.ref.namespace)
-        await run.cancel_and_hang()
+        if asked:
+            await run.cancel_and_hang()
 
     script.meanwhile["follow_restore"] = gone
     with play.environment.with_time_skipping_disabled():
         handle = await play.start(script, run.manifest)
-        with pytest.raises(WorkflowFailureError):
-            await handle.result()
-        assert (await handle.describe()).status == WorkflowExecutionStatus.CANCELED
+        async with asyncio.timeout(WITHIN_S):
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+        wanted = WorkflowExecutionStatus.CANCELED if asked else WorkflowExecutionStatus.FAILED
+        assert (await handle.describe()).status == wanted
     assert tuple(script.guards.suspended) == ("suspend", "resume")
     assert script.calls.count("drain") == 1
+    assert script.calls.index("drain") < script.calls.index("resume_releases")
 
 
 @pytest.mark.parametrize("during", ["follow_restore", "create_restore"])
