@@ -18,7 +18,7 @@ from activities.safeguard_requests import ConsentAnswer
 from activities.velero import VeleroActivities, beating
 from activities.workloads import WorkloadActivities
 from operation_engine.domain import approvals, discovery, plans, restore_outlook, restore_plan
-from operation_engine.domain.admission import PASS, Answer, Gate, refuse
+from operation_engine.domain.admission import PASS, Answer, Gate, refuse, wait
 from operation_engine.domain.approvals import ApprovalMode
 from operation_engine.domain.discovery import ServedKind
 from operation_engine.domain.plans import Fate, Plan, PlannedObject, PlannedStep
@@ -78,6 +78,9 @@ class _Draft:
             cannot_tell=tuple(self.doubts),
             **self.found,
         )
+
+
+_UNTOLD = "{why}. Before somebody approves, nothing of the backup is told; a dry run cannot be approved."
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,11 @@ class Planner:
         if agreed.gate.answer != Answer.PASS:
             draft.say(RestoreStep.FIND, "A backup of that name was looked for.")
         draft.halt(RestoreStep.CONSENT, agreed.gate)
+        if agreed.approval_because is not None:
+            # Consent is that of the namespace as it is now; whose the backup is, a person has to say first.
+            draft.say(RestoreStep.FIND, "A backup of that name was looked for.")
+            draft.say(RestoreStep.CONSENT, agreed.gate.message)
+            draft.halt(RestoreStep.APPROVE, wait(Reason.AWAITING_APPROVAL, _UNTOLD.format(why=agreed.approval_because)))
         draft.halt(RestoreStep.FIND, found.gate)
         draft.say(RestoreStep.FIND, found.gate.message)
         draft.say(RestoreStep.CONSENT, agreed.gate.message)

@@ -39,6 +39,7 @@ class Seen:
     awaited: int | None = None
     """The attempt that a person is to decide about."""
     cancel: bool = False
+    dry_run: bool = False
     answers: tuple[tuple[str, str], ...] = ()
     """What annotations decide, each with the attempt that it names."""
 
@@ -99,6 +100,7 @@ def see(operation: Operation) -> Seen:
         generation=meta.generation,
         observed_generation=operation.status.observed_generation,
         cancel=operation.spec.cancel,
+        dry_run=bool(operation.spec.policy.dry_run),
         awaited=operation.status.attempt if operation.status.reason == Reason.AWAITING_DECISION else None,
         answers=tuple((verb, meta.annotations[key]) for key, verb in _ANSWERS.items() if key in meta.annotations),
     )
@@ -108,7 +110,8 @@ def latest_backups(all_seen: Iterable[Seen]) -> dict[tuple[str, str], datetime]:
     """When the latest verified backup of each (namespace, target) ended."""
     latest: dict[tuple[str, str], datetime] = {}
     for seen in all_seen:
-        if seen.type == OperationType.BACKUP and seen.phase == Phase.SUCCEEDED and seen.finished_at is not None:
+        is_backup = seen.type == OperationType.BACKUP and not seen.dry_run
+        if is_backup and seen.phase == Phase.SUCCEEDED and seen.finished_at is not None:
             key = (seen.ref.namespace, seen.target)
             latest[key] = max(seen.finished_at, latest.get(key, seen.finished_at))
     return latest

@@ -5,7 +5,7 @@ does not fit; what to do is pure (`domain.outside`), and written by compare-and-
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from temporalio.service import RPCError
@@ -19,7 +19,7 @@ from operation_engine.domain.resources.operation_status import OperationStatus, 
 from operation_engine.records.operations import OperationGone, OperationStore
 from operation_engine.records.suspension import Suspensions
 from operation_engine.runtime.ends import Ends
-from operation_engine.runtime.kubernetes import KubernetesError, Refused
+from operation_engine.runtime.kubernetes import KubernetesError, Refused, Unavailable
 from operation_engine.runtime.telemetry import RECONCILES, get_logger
 from operation_engine.runtime.watching import Key, Reflector
 
@@ -79,10 +79,20 @@ class Outside:
         running = await self._ends.running()
         index: Mapping[Key, Seen] = self._watch.index
         for seen in suspects(list(index.values()), running):
-            await self._look_closer(seen)
+            await self._apart(self._look_closer(seen), seen.ref)
         for ref in forgotten(running, index.values()):
-            await self._call_off(ref)
+            await self._apart(self._call_off(ref), ref)
         await self._resume_orphans(suspended_by, running)
+
+    async def _apart(self, look: Awaitable[None], ref: OperationRef) -> None:
+        """One Operation that cannot be read, or is refused, must not end the round for all others."""
+        try:
+            await look
+        except (RPCError, Unavailable):
+            raise  # the other side is away, for everybody
+        except Exception:
+            RECONCILES.labels(controller="outside", result="error").inc()
+            _log.exception("looked from outside in vain", namespace=ref.namespace, operation=ref.name)
 
     async def _look_closer(self, seen: Seen) -> None:
         ref, id_ = seen.ref, workflow_id(seen.ref)

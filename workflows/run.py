@@ -332,7 +332,8 @@ async def to_the_end(operation: OperationRun, runbook: Coroutine[Any, Any, Opera
             return await asyncio.shield(whole)
         except asyncio.CancelledError:
             if whole.done():
-                raise
+                # It has ended in this very moment: as it says, and not as a cancel that came too late.
+                return whole.result()
             operation.decisions.cancelled = True
 
 

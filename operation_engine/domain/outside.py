@@ -93,11 +93,17 @@ def _owner(status: OperationStatus) -> str | None:
     return status.workflow.run_id if status.workflow else None
 
 
-def closed(status: OperationStatus) -> OperationStatus:
-    """The claim's run may write no more: an activity of it may still be under way somewhere."""
-    if status.workflow is None:
+def closed(status: OperationStatus, run: RunSeen | None = None) -> OperationStatus:
+    """The claim's run may write no more: an activity of it may still be under way somewhere.
+
+    `run` is the one that ended, where it is another of the same chain: a Reset's, before it wrote anything.
+    """
+    claim = status.workflow
+    if claim is None:
         return status
-    return status.model_copy(update={"workflow": status.workflow.model_copy(update={"closed": True})})
+    is_heir = run is not None and run.first_run_id == claim.first_run_id
+    run_id = run.run_id if run is not None and is_heir else claim.run_id
+    return status.model_copy(update={"workflow": claim.model_copy(update={"closed": True, "run_id": run_id})})
 
 
 def pointed(status: OperationStatus, run: RunSeen, url: str) -> OperationStatus:
@@ -116,7 +122,7 @@ def repeated(status: OperationStatus, run: RunSeen) -> OperationStatus:
     if run.result is None:
         return status
     claim = status.workflow or run.result.workflow
-    return closed(attempts.rejoined(status, run.result.model_copy(update={"workflow": claim})))
+    return closed(attempts.rejoined(status, run.result.model_copy(update={"workflow": claim})), run)
 
 
 def ended(
@@ -130,7 +136,7 @@ def ended(
     is_cancelled = run is not None and run.how == How.CANCELLED
     told = attempts.conclude(steps.skip_rest(told), "Cancelled" if is_cancelled else "Failed", str(reason), now)
     full = f"{message}{_remains(status, ref)}"
-    return closed(lifecycle.enter(told, Life.CANCELLED if is_cancelled else Life.FAILED, reason, full, now))
+    return closed(lifecycle.enter(told, Life.CANCELLED if is_cancelled else Life.FAILED, reason, full, now), run)
 
 
 def _why(run: RunSeen | None, ref: OperationRef) -> tuple[Reason, str]:

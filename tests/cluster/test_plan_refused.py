@@ -93,6 +93,21 @@ def test_a_namesake_of_another_namespace_tells_nothing_either(
     assert "jewels" not in json.dumps(status)
 
 
+def test_who_got_the_name_of_a_namespace_is_told_nothing_of_the_one_before(
+    env: dict[str, str], tmp_path: Path, kubectl: Kubectl, operations: Operations, ann: Tenant
+) -> None:
+    name = backed_up(kubectl, operations, ann)
+    kubectl("delete", "namespace", ann.namespace)
+    with tenant(kubectl, ann.namespace) as heir:
+        status = dry(kubectl, operations, heir, restore(heir.namespace, name, "dry", **DRY))
+        assert (status["phase"], status["reason"]) == ("Failed", "AwaitingApproval")
+        assert "was deleted and made anew" in status["message"]
+        told = json.dumps(status)
+        assert "jewels" not in told
+        assert "Completed" not in told
+        assert planned(env, tmp_path, restore(heir.namespace, name))["failsAt"] == "AwaitApproval"
+
+
 def test_an_approval_is_told_and_neither_waited_for_nor_spent(
     cluster: LocalCluster,
     env: dict[str, str],

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.values import REF, operation
+from support.values import NOW, REF, later, operation
 
 from controller import work_queue
-from controller.decide import Cancel, Nothing, Seen, Signal, Start, decide, see, signals
+from controller.decide import Cancel, Nothing, Seen, Signal, Start, decide, latest_backups, see, signals
 from controller.work_queue import WorkQueue
 from operation_engine.domain.resources.operation_spec import OperationType
 from operation_engine.domain.resources.operation_status import OperationStatus, Phase, WorkflowClaim
@@ -46,6 +46,14 @@ def test_an_operation_is_seen_with_what_a_start_needs() -> None:
     assert found == replace(seen(), generation=1, observed_generation=-1)
     claim = WorkflowClaim(id="w", run_id="r")
     assert see(operation().model_copy(update={"status": OperationStatus(workflow=claim)})).claimed
+
+
+def test_a_dry_run_is_no_backup_to_count_on() -> None:
+    done = replace(seen(phase=Phase.SUCCEEDED, claimed=True), finished_at=NOW)
+    dry = see(operation(policy={"dryRun": True}))
+    assert dry.dry_run
+    assert latest_backups([done, replace(done, finished_at=later(60), dry_run=True)]) == {("shop", "shop"): NOW}
+    assert latest_backups([replace(done, dry_run=True)]) == {}
 
 
 @given(st.sampled_from(Phase), st.booleans(), st.integers(0, 5), st.integers(-1, 5))

@@ -107,6 +107,13 @@ def test_after_an_end_from_outside_nothing_that_the_dead_run_still_writes_counts
     assert standing(own.model_copy(update={"run_id": "r2"}), ended) == Standing.ASK, "a Reset may still take it"
 
 
+def test_a_reset_that_died_before_its_first_write_may_not_write_later() -> None:
+    ended = outside.ended(at_work(), run(How.TERMINATED, "r2"), REF, (), NOW)
+    for run_id in ("r1", "r2"):
+        assert standing(RunIdentity(workflow_id=ID, run_id=run_id), ended) in (Standing.FENCED, Standing.ASK)
+    assert standing(RunIdentity(workflow_id=ID, run_id="r2"), ended) == Standing.FENCED
+
+
 def test_what_was_decided_counts_only_for_what_it_was_decided_on() -> None:
     assert outside.is_unchanged(at_work(), at_work())
     assert not outside.is_unchanged(at_work().model_copy(update={"phase": Phase.SUCCEEDED}), at_work())
