@@ -116,10 +116,12 @@ class _Restore:
     async def gates(self) -> None:
         """Whether there is a backup that may be restored here, now."""
         self.found = await passed(self.operation, FIND)
-        # Before anybody is asked to approve it: a later attempt, and a Reset, find it there.
+        await self.safeguards.consent(self.backup.name)
+        # Told only now that its owner has agreed, and before anybody is asked to approve it: a later attempt, and a
+        # Reset, find it there.
         settled = pin(self.operation.next.outputs, self.backup)
         self.operation.next = self.operation.next.model_copy(update={"outputs": settled})
-        await self.safeguards.consent(self.backup.name)
+        await self.safeguards.approve()
 
     async def attempt(self, cause: AttemptCause, skip: str | None) -> OperationStatus:
         """One Velero Restore, from its intent to what it did. A later attempt asks the gates again."""

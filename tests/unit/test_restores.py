@@ -8,8 +8,9 @@ import pytest
 from support.values import NOW, later, operation
 
 from operation_engine.domain import leftovers, restored, restores
-from operation_engine.domain.admission import Answer
+from operation_engine.domain.admission import Answer, Gate, refuse
 from operation_engine.domain.resources.operation_spec import PartialFailure
+from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restored import restored_items
 from operation_engine.domain.velero import BackupObservation, StorageLocation
 
@@ -219,3 +220,13 @@ def test_a_backup_that_was_synced_later_is_not_newer_for_that() -> None:
     newer = made("Completed", "2026-02-01T00:00:00Z")
     newer["status"]["startTimestamp"] = "2026-02-01T00:00:00Z"
     assert restores.newest_usable([synced, newer], PartialFailure.FAIL) == newer
+
+
+def test_before_its_owner_has_agreed_nothing_is_told_of_a_backup() -> None:
+    words = refuse(Reason.BACKUP_NOT_USABLE, "Velero Backup theirs is Failed: no space left on till-db-0")
+    told = restores.before_consent(words, "theirs", "till")
+    assert (told.answer, told.reason) == (Answer.REFUSE, "BackupNotUsable")
+    assert "Failed" not in told.message
+    assert "no space left" not in told.message
+    passed = Gate(answer=Answer.PASS, message="fine")
+    assert restores.before_consent(passed, "theirs", "till") == passed
