@@ -1,6 +1,6 @@
 """Where this project's errors become Temporal failures: once, at the edge, for every activity.
 
-A failure's type is what workflows read: a Reason, `Fenced`, or `Unavailable` (tried again).
+A failure's type is what workflows read: a Reason, `Fenced`, `AttemptOfAnotherRun`, or `Unavailable` (tried again).
 """
 
 from typing import Any
@@ -13,12 +13,13 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from operation_engine.domain.lifecycle import bounded
 from operation_engine.domain.resources.reasons import Reason
 from operation_engine.records.announcer import announced
-from operation_engine.records.operations import Fenced, OperationGone
+from operation_engine.records.operations import AttemptOfAnotherRun, Fenced, OperationGone
 from operation_engine.runtime.kubernetes import KubernetesError, NotFound, Unavailable
 from operation_engine.runtime.telemetry import get_logger
 
 FENCED = "Fenced"
 UNAVAILABLE = "Unavailable"
+ATTEMPT_OF_ANOTHER_RUN = "AttemptOfAnotherRun"
 _log = get_logger(__name__)
 
 
@@ -38,7 +39,7 @@ class _Translating(ActivityInboundInterceptor):
             try:
                 async with announced():
                     return await super().execute_activity(input)
-            except (Fenced, OperationGone, KubernetesError) as error:
+            except (Fenced, OperationGone, AttemptOfAnotherRun, KubernetesError) as error:
                 _log.warning("activity failed", error=str(error), kind=type(error).__name__, tries=info.attempt)
                 raise translated(error) from None
             except Exception:
@@ -53,6 +54,8 @@ def translated(error: Exception) -> ApplicationError:
         return ApplicationError(text, type=UNAVAILABLE)
     if isinstance(error, Fenced | OperationGone):
         return ApplicationError(text, type=FENCED, non_retryable=True)
+    if isinstance(error, AttemptOfAnotherRun):
+        return ApplicationError(text, type=ATTEMPT_OF_ANOTHER_RUN, non_retryable=True)
     if isinstance(error, NotFound):
         return ApplicationError(text, type=Reason.DEPENDENCY_MISSING, non_retryable=True)
     return ApplicationError(text, type=Reason.ENGINE_UNAVAILABLE, non_retryable=True)

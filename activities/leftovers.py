@@ -67,7 +67,7 @@ class LeftoverActivities:
     @activity.defn
     async def delete_leftovers(self, request: LeftoversRequest) -> CleanedUp:
         """Delete what these Restores created in the destination, and wait until it is gone."""
-        status = await self._store.write(request.ref, own_run(), request.report)
+        status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
         policy = (await self._store.current(request.ref)).spec.parameters.existing_resource_policy
         doomed: list[Leftover] = []
         kept: set[str] = set()

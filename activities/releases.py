@@ -25,7 +25,7 @@ class ReleaseActivities:
     @activity.defn
     async def suspend_releases(self, request: DestinationRequest) -> Suspended:
         """Suspend the releases that install into the destination, and wait until Flux has let go of them."""
-        status = await self._store.write(request.ref, own_run(), request.report)
+        status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
         found = await self._suspensions.suspend(request.destination, request.ref.uid)
         patience = time.monotonic() + SETTLED_WITHIN_S
         while (busy := [str(r) for r in found if r.reconciling]) and time.monotonic() < patience:

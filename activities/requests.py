@@ -113,8 +113,8 @@ class FoundBackup(GateAnswer):
     """What the backup lacks, in Velero's words."""
 
 
-class CreateRestoreRequest(CreateRequest):
-    """The Velero Restore of the attempt, from this backup."""
+class CreateRestoreRequest(StepRequest):
+    """The Velero Restore of the attempt that was begun, from this backup."""
 
     backup_name: str
 

@@ -114,9 +114,8 @@ class RestoreActivities:
 
     @activity.defn
     async def create_restore(self, request: CreateRestoreRequest) -> Created:
-        """The Velero Restore of an attempt: the intent is written first, so no try makes a second one."""
-        own = own_run()
-        status = await self._store.begin_attempt(request.ref, own, request.report, request.after, request.cause)
+        """The Velero Restore of the attempt that this run began: it has its name, so no try makes a second one."""
+        status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
         operation = await self._store.current(request.ref)
         attempt = attempts.find(status, status.attempt)
         if attempt is None or attempt.velero_name is None:

@@ -37,7 +37,7 @@ class SafetyActivities:
 
         What a run before a Reset has saved is of its time: the destination may have changed since.
         """
-        status = await self._store.write(request.ref, own_run(), request.report)
+        status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
         operation = await self._store.current(request.ref)
         like = await self._api.get(BACKUPS, request.backup_name, self._velero_namespace)
         marks = marks_of(await self._api.get(NAMESPACES, request.destination), self._cluster_id)

@@ -111,7 +111,7 @@ class WorkloadActivities:
 
         By uid: tried again, or come late, it never deletes what was restored since under the same names.
         """
-        status = await self._store.write(request.ref, own_run(), request.report)
+        status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
         going, tell = request.replacement, Teller(self._store, request, status)
         await remove(self._api, _KINDS, request.namespace, (*going.workloads, *going.pods), tell)
         await remove(self._api, _KINDS, request.namespace, going.claims, tell)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from temporalio import workflow
 
-from workflows.run import OperationRun, Stop, TimedOut
+from workflows.run import AttemptOfAnotherRun, OperationRun, Stop, TimedOut
 
 with workflow.unsafe.imports_passed_through():
     from operation_engine.domain import attempts, decisions, lifecycle, steps
@@ -53,6 +53,11 @@ async def attempt_to_the_end(operation: OperationRun, work: Work) -> OperationSt
                 await work.plan_again(again.verdict)
                 continue
             failed = Stop(reason, again.verdict.message)
+        except AttemptOfAnotherRun:
+            # What a person decided for that attempt (to skip a step) holds for the one that takes its place.
+            cause = AttemptCause.RESET
+            await work.plan_again(None)
+            continue
         except Stop as stop:
             failed = stop
         except TimedOut as bound:

@@ -19,7 +19,7 @@ from workflows.dry_run import dry_run
 from workflows.following import RESTORE, follow
 from workflows.gates import Gate, passed
 from workflows.reading import READ_WITHIN, explained
-from workflows.run import STATUS_WITHIN, OnCancel, OperationRun, Stop, TimedOut, to_the_end
+from workflows.run import STATUS_WITHIN, AttemptOfAnotherRun, OnCancel, OperationRun, Stop, TimedOut, to_the_end
 from workflows.safeguards import Safeguards
 
 with workflow.unsafe.imports_passed_through():
@@ -112,8 +112,6 @@ class _Restore:
         self.operation = operation
         self.safeguards = Safeguards(operation)
         self.found: FoundBackup | None = None
-        self.after = 0
-        """The number of the attempt before this one."""
 
     async def gates(self) -> None:
         """Whether there is a backup that may be restored here, now."""
@@ -125,13 +123,15 @@ class _Restore:
 
     async def attempt(self, cause: AttemptCause, skip: str | None) -> OperationStatus:
         """One Velero Restore, from its intent to what it did. A later attempt asks the gates again."""
+        if cause == AttemptCause.RESET:
+            self.safeguards.forget()
         await self._begin(cause)
         if cause != AttemptCause.INITIAL:
             await self.gates()
             self._say_running()
         await self._drain()
         await self.safeguards.prepare(skip_safety_backup=skip == SAFETY_BACKUP, clean_up=self._clean_up)
-        created = await self._create(cause)
+        created = await self._create()
         ended, observation = await self._follow(created.name)
         if ended.outcome == Outcome.RETRY:
             raise Again(ended)
@@ -164,9 +164,11 @@ class _Restore:
 
     async def _begin(self, cause: AttemptCause) -> None:
         """Number the attempt before anything is done in it, so that whatever fails in it can be decided about."""
-        operation, self.after = self.operation, self.operation.status.attempt
+        operation = self.operation
         self._say_running()
-        request = CreateRequest(ref=operation.ref, report=operation.report(), after=self.after, cause=cause)
+        request = CreateRequest(
+            ref=operation.ref, report=operation.report(), after=operation.status.attempt, cause=cause
+        )
         # As patiently as an end is written: until the attempt has its number, nobody could be asked about it.
         operation.written(
             await operation.call(
@@ -208,12 +210,12 @@ class _Restore:
 
     def _earlier(self) -> tuple[str, ...]:
         """The Velero Restores of the attempts before, by the names that they were to have."""
-        found = self.operation.next.attempts
-        return tuple(a.velero_name for a in found if a.number <= self.after and a.velero_name)
+        found, own = self.operation.next.attempts, self.operation.next.attempt
+        return tuple(a.velero_name for a in found if a.number < own and a.velero_name)
 
     async def _about_leftovers(self, verb: Callable[..., Any], names: tuple[str, ...]) -> Any:
         operation, is_drain = self.operation, verb is LeftoverActivities.drain_restores
-        unsettled = {a.velero_name for a in operation.next.attempts if a.outcome is None}
+        unsettled = {a.velero_name for a in operation.next.attempts if attempts.is_unsettled(a)}
         request = LeftoversRequest(
             ref=operation.ref,
             report=operation.report(),
@@ -232,12 +234,10 @@ class _Restore:
             what = "Velero was still at it" if is_drain else "Not all of it was gone"
             raise Stop(Reason.CLEANUP_FAILED, f"{what} after {within}: {bound}") from None
 
-    async def _create(self, cause: AttemptCause) -> Created:
+    async def _create(self) -> Created:
         operation, backup = self.operation, self.backup
         operation.begin(RestoreStep.CREATE)
-        request = CreateRestoreRequest(
-            ref=operation.ref, report=operation.report(), after=self.after, cause=cause, backup_name=backup.name
-        )
+        request = CreateRestoreRequest(ref=operation.ref, report=operation.report(), backup_name=backup.name)
         created: Created = await operation.call(
             RestoreActivities.create_restore, request, summary="Create the Velero Restore"
         )
@@ -265,6 +265,8 @@ class _Restore:
         """How it ended, by Velero's own words."""
         self.operation.begin(RestoreStep.FOLLOW)
         observation = await follow(self.operation, RESTORE, name)
+        if name in self._earlier():
+            raise AttemptOfAnotherRun("There has been another attempt since.")
         problems: tuple[str, ...] = ()
         if observation is not None and observation.errors:
             problems = await explained(self.operation, RestoreActivities.explain_restore, observation)

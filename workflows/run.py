@@ -19,12 +19,12 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 from workflows.decisions import Cancelled, Decisions
 
 with workflow.unsafe.imports_passed_through():
-    from activities.failures import FENCED
+    from activities.failures import ATTEMPT_OF_ANOTHER_RUN, FENCED
     from activities.operations import OperationActivities
     from activities.requests import HEARTBEAT_TIMEOUT, Claimed, ClaimRequest, GateAnswer, StepRequest
     from operation_engine.domain import attempts, lifecycle, report, search, steps
     from operation_engine.domain.admission import Answer, Gate
-    from operation_engine.domain.details import current_details
+    from operation_engine.domain.details import BEGINNING, current_details, fenced_details
     from operation_engine.domain.identity import OperationRef
     from operation_engine.domain.lifecycle import Life
     from operation_engine.domain.policy import Clocks
@@ -62,6 +62,10 @@ class TimedOut(Exception):
     """An activity was not done within its bound."""
 
 
+class AttemptOfAnotherRun(Exception):
+    """By a Reset this run came into an attempt that it did not begin: it begins one of its own."""
+
+
 class OnCancel(Enum):
     """What becomes of an activity that is under way when somebody asks to cancel."""
 
@@ -82,6 +86,9 @@ class OperationRun:
         self.next = OperationStatus()
         self.claimed: Claimed | None = None
         self.serial = 0
+        self.events: dict[str, int] = {}
+        """For each step, the event of the history to which a Reset repeats it."""
+        self._called_for: str | None = None
 
     @property
     def facts(self) -> Claimed:
@@ -200,6 +207,7 @@ class OperationRun:
         """
         if not even_cancelled:
             self.decisions.heed()
+        self._note_event()
         self._show_next()
         return await self._guarded(
             verb,
@@ -224,6 +232,7 @@ class OperationRun:
         """A long wait, on its own queue so that it starves no short call. Raises Stop, TimedOut, Cancelled."""
         if not even_cancelled:
             self.decisions.heed()
+        self._note_event()
         self._show_next()
         return await self._guarded(
             verb,
@@ -254,7 +263,14 @@ class OperationRun:
 
     def _show_next(self) -> None:
         """An activity may take long: the UI tells what it enters with, not what was before it."""
-        workflow.set_current_details(current_details(self.next, self.decisions.refusals))
+        workflow.set_current_details(current_details(self.next, self.decisions.refusals, self.events))
+
+    def _note_event(self) -> None:
+        """The task that calls a step's first activity ends with the event after this one."""
+        step = self.next.step or BEGINNING
+        if step != self._called_for:
+            self._called_for = step
+            self.events[step] = workflow.info().get_current_history_length() + 1
 
     async def fail(self, stop: Stop) -> NoReturn:
         """Write the end, and end the workflow as failed with the reason as the failure's type."""
@@ -323,6 +339,10 @@ async def to_the_end(operation: OperationRun, runbook: Coroutine[Any, Any, Opera
 async def _to_an_end(operation: OperationRun, runbook: Coroutine[Any, Any, OperationStatus]) -> OperationStatus:
     try:
         return await runbook
+    except ApplicationError as error:
+        if error.type == FENCED:
+            workflow.set_current_details(fenced_details(error.message))
+        raise
     except Cancelled as cancelled:
         return await operation.end_cancelled(str(cancelled) or "Cancelled before anything was done.")
     except Stop as stop:
@@ -340,6 +360,8 @@ def _translated(error: ActivityError) -> Exception:
     if isinstance(cause, ApplicationError):
         if cause.type == FENCED:
             return ApplicationError(cause.message, type=FENCED, non_retryable=True)
+        if cause.type == ATTEMPT_OF_ANOTHER_RUN:
+            return AttemptOfAnotherRun(cause.message)
         return Stop(_REASONS.get(cause.type or "", Reason.ENGINE_UNAVAILABLE), lifecycle.bounded(cause.message))
     return error
 

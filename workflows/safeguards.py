@@ -65,6 +65,10 @@ class Safeguards:
         self.safety_number = 1
         self.suspended: tuple[str, ...] = ()
 
+    def forget(self) -> None:
+        """A Reset may come days later: what was saved before it shows what was there then."""
+        self.saved_as = self.settled = None
+
     async def consent(self, backup_name: str) -> None:
         """Both namespaces agree, and somebody approved where that is needed. Raises Stop."""
         operation, self.backup_name = self.operation, backup_name

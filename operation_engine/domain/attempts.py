@@ -9,6 +9,7 @@ from operation_engine.domain.identity import OperationRef, Role, velero_name
 from operation_engine.domain.resources.operation_status import Attempt, AttemptCause, OperationStatus
 
 KEPT_FIRST, KEPT_LAST = 1, 19
+GIVEN_UP, BY_RESET = "Cancelled", "Reset"
 
 
 def allocate(
@@ -31,7 +32,8 @@ def allocate(
         started_at=now,
     )
     # Progress is the attempt's: it may not go backwards within one, and begins anew with the next.
-    fresh = {"attempt": number, "attempts": _kept((*status.attempts, attempt)), "progress": None}
+    before = tuple(_given_up(a, now) for a in status.attempts)
+    fresh = {"attempt": number, "attempts": _kept((*before, attempt)), "progress": None}
     return status.model_copy(update=fresh)
 
 
@@ -40,6 +42,18 @@ def _cause(asked: AttemptCause, number: int, *, unexpected: bool) -> AttemptCaus
     if unexpected or (asked == AttemptCause.INITIAL and number > 1):
         return AttemptCause.RESET
     return asked
+
+
+def _given_up(attempt: Attempt, now: datetime) -> Attempt:
+    """Only a Reset leaves an attempt behind that nobody saw the end of."""
+    if attempt.outcome is not None:
+        return attempt
+    return attempt.model_copy(update={"outcome": GIVEN_UP, "reason": BY_RESET, "finished_at": now})
+
+
+def is_unsettled(attempt: Attempt) -> bool:
+    """Whether nobody saw the end of it: its Velero object may only now be created."""
+    return attempt.outcome is None or (attempt.outcome, attempt.reason) == (GIVEN_UP, BY_RESET)
 
 
 def find(status: OperationStatus, number: int) -> Attempt | None:

@@ -57,6 +57,15 @@ def standing(own: RunIdentity, status: OperationStatus) -> Standing:
     return Standing.ASK
 
 
+def why_fenced(status: OperationStatus) -> str:
+    """What a person reads on a run that may not act: in the Temporal UI it is all that is left of it."""
+    if status.phase == Phase.SUCCEEDED:
+        return "This run changes nothing: Succeeded is final. To do the work again, apply another Operation."
+    owner = status.workflow.run_id if status.workflow else "none"
+    again = f" To try again, Reset run {owner}." if status.phase.terminal else ""
+    return f"This run changes nothing: the Operation is {status.phase} and belongs to run {owner}.{again}"
+
+
 def may_take_over(own: RunIdentity, claim: WorkflowClaim, holder: Holder, status: OperationStatus) -> bool:
     """Whether this run may take the claim from its holder: a Reset, or a holder that Temporal lost.
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from operation_engine.domain import attempts, lifecycle, progress
-from operation_engine.domain.claim import RunIdentity, Standing, may_take_over, standing
+from operation_engine.domain.claim import RunIdentity, Standing, may_take_over, standing, why_fenced
 from operation_engine.domain.identity import OperationRef, spec_digest, workflow_id, workflow_url
 from operation_engine.domain.report import StatusReport, Transition, transitions
 from operation_engine.domain.resources.operation import API_VERSION, Operation
@@ -30,11 +30,18 @@ CACHED_OPERATIONS = 2000
 MAX_ROUNDS = 20
 OTHER_SPEC = "The Operation's spec is not the one that this workflow was started for."
 
+_STAYS = ("approval", "decision", "outputs", "engine_ref", "logs_ref")
+"""What an Operation keeps once it has it: who approved, what is restored, where Velero's work is found."""
+
 Amend = Callable[[OperationStatus], OperationStatus]
 
 
 class Fenced(Exception):
     """This run may not act for the Operation (any more): it ends and changes nothing."""
+
+
+class AttemptOfAnotherRun(Exception):
+    """A Reset's run came into an attempt that the run before it began: it has to begin one of its own."""
 
 
 class OperationGone(Exception):
@@ -98,6 +105,17 @@ class OperationStore:
         Raises Fenced where the claim is another's or a newer report stands, OperationGone, and Unavailable.
         """
         return await self._write(ref, own, report, lambda live: report.status)
+
+    async def write_in_attempt(self, ref: OperationRef, own: RunIdentity, report: StatusReport) -> OperationStatus:
+        """`write` for steps that change what is restored into: only in an attempt that this very run began.
+
+        Raises AttemptOfAnotherRun, and as `write` does. What the run before began may still be at work.
+        """
+        status = await self.write(ref, own, report)
+        attempt = attempts.find(status, status.attempt)
+        if attempt is not None and attempt.run_id != own.run_id:
+            raise AttemptOfAnotherRun(f"Attempt {status.attempt} was begun by the run before a Reset.")
+        return status
 
     async def write_numbers(self, ref: OperationRef, own: RunIdentity, report: StatusReport) -> OperationStatus:
         """Write a report's live numbers and message once more, as they move. Raises as `write` does."""
@@ -185,13 +203,15 @@ class OperationStore:
     async def _check_claim(self, own: RunIdentity, stored: Stored) -> None:
         live, meta = stored.operation.status, stored.operation.metadata
         if own.workflow_id != workflow_id(OperationRef(namespace=meta.namespace or "", name=meta.name, uid=meta.uid)):
-            raise Fenced(f"This workflow's id is not the one of Operation {meta.namespace}/{meta.name}.")
+            raise Fenced(
+                f"This run changes nothing: its workflow's id is not the one of Operation {meta.namespace}/{meta.name}."
+            )
         where = standing(own, live)
         if where == Standing.ASK and live.workflow is not None:
             holder = await self._runs.holder(live.workflow)
             where = Standing.HELD if may_take_over(own, live.workflow, holder, live) else Standing.FENCED
         if where == Standing.FENCED:
-            raise Fenced("The Operation has ended, or another workflow run owns it; this run changes nothing.")
+            raise Fenced(why_fenced(live))
         if live.workflow is not None and live.workflow.spec_digest not in (None, stored.digest):
             raise Fenced(OTHER_SPEC)
 
@@ -245,7 +265,7 @@ class OperationStore:
 def _on_top(stored: Stored, report: StatusReport, amend: Amend, claim: WorkflowClaim) -> StatusReport:
     """The report as it is written on what stands: attempts only grow, progress does not go back, numbers go on."""
     live = stored.operation.status
-    wanted = attempts.rejoined(live, amend(live))
+    wanted = attempts.rejoined(live, _with_what_stays(live, amend(live)))
     if live.attempt == wanted.attempt:
         wanted = wanted.model_copy(update={"progress": progress.latest(live.progress, wanted.progress)})
     held = claim.model_copy(update={"report": report.serial, "followed": live.seq})
@@ -253,6 +273,12 @@ def _on_top(stored: Stored, report: StatusReport, amend: Amend, claim: WorkflowC
         held = claim  # live numbers, written again: what was told with this report is told by then
     observed = lifecycle.observe_generation(wanted, stored.operation.metadata.generation)
     return _numbered(live, observed.model_copy(update={"workflow": held}), report.serial)
+
+
+def _with_what_stays(live: OperationStatus, wanted: OperationStatus) -> OperationStatus:
+    """A Reset's run reports from before these were known; they hold all the same."""
+    kept = {name: getattr(live, name) for name in _STAYS if getattr(wanted, name) is None}
+    return wanted.model_copy(update=kept)
 
 
 def _was_pointed_to(live: OperationStatus) -> bool:

@@ -28,7 +28,6 @@ from activities.restores import RestoreActivities
 from local_cluster.cluster import LocalCluster
 from operation_engine.domain import identity
 from operation_engine.domain.identity import OperationRef
-from operation_engine.domain.report import StatusReport
 from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus
 from operation_engine.domain.velero import observe_restore
 from operation_engine.records.operations import OperationStore
@@ -63,9 +62,13 @@ async def claimed(store: OperationStore, ref: OperationRef) -> OperationStatus:
     return await store.claim(ref, run_of(ref), reports.first)
 
 
-def wanted(ref: OperationRef, report: StatusReport, backup_name: str, after: int = 0) -> CreateRestoreRequest:
-    cause = AttemptCause.INITIAL if after == 0 else AttemptCause.RESET
-    return CreateRestoreRequest(ref=ref, report=report, after=after, cause=cause, backup_name=backup_name)
+async def wanted(
+    store: OperationStore, ref: OperationRef, status: OperationStatus, backup_name: str, after: int = 0
+) -> CreateRestoreRequest:
+    """The creation in an attempt that was begun: by the first run, or by the one that took over from it."""
+    cause, run = (AttemptCause.INITIAL, "run-1") if after == 0 else (AttemptCause.RESET, "run-2")
+    begun = await store.begin_attempt(ref, run_of(ref, run), reports.running(status), after, cause)
+    return CreateRestoreRequest(ref=ref, report=reports.next_report(begun, begun), backup_name=backup_name)
 
 
 def names(restores: VeleroRestores, operation: Json) -> list[str]:
@@ -75,13 +78,14 @@ def names(restores: VeleroRestores, operation: Json) -> list[str]:
 async def test_a_creation_repeated_after_a_crash_makes_one_restore(
     worker: Verbs,
     act: Acting,
+    store: OperationStore,
     ref: OperationRef,
     claimed: OperationStatus,
     backup_name: str,
     restores: VeleroRestores,
     operation: Json,
 ) -> None:
-    request = wanted(ref, reports.running(claimed), backup_name)
+    request = await wanted(store, ref, claimed, backup_name)
     created: Created = await act(worker.restores.create_restore, request)
     assert await act(worker.restores.create_restore, request) == created
     assert names(restores, operation) == [created.name]
@@ -117,13 +121,14 @@ async def test_a_creation_that_comes_after_its_next_try_makes_no_second_restore(
     worker: Verbs,
     slow: Slow,
     act: Acting,
+    store: OperationStore,
     ref: OperationRef,
     claimed: OperationStatus,
     backup_name: str,
     restores: VeleroRestores,
     operation: Json,
 ) -> None:
-    request = wanted(ref, reports.running(claimed), backup_name)
+    request = await wanted(store, ref, claimed, backup_name)
     late = await slow.creating(act, request)
     assert names(restores, operation) == []
     created: Created = await act(worker.restores.create_restore, request)
@@ -153,11 +158,14 @@ class Successor:
         self.status = await self.act(self.worker.leftovers.drain_restores, self._about(names))
 
     async def cleans_up(self, names: tuple[str, ...]) -> CleanedUp:
+        begun = reports.running(self.status)
+        own = run_of(self.ref, "run-2")
+        self.status = await self.store.begin_attempt(self.ref, own, begun, 1, AttemptCause.RESET)
         cleaned: CleanedUp = await self.act(self.worker.leftovers.delete_leftovers, self._about(names))
         return cleaned
 
     async def creates(self) -> Created:
-        request = wanted(self.ref, reports.running(self.status), self.backup_name, after=1)
+        request = await wanted(self.store, self.ref, self.status, self.backup_name, after=1)
         created: Created = await self.act(self.worker.restores.create_restore, request)
         return created
 
@@ -183,13 +191,14 @@ async def test_a_take_over_waits_for_a_creation_that_comes_late_and_withdraws_it
     slow: Slow,
     successor: Successor,
     act: Acting,
+    store: OperationStore,
     ref: OperationRef,
     claimed: OperationStatus,
     backup_name: str,
     restores: VeleroRestores,
     operation: Json,
 ) -> None:
-    late = await slow.creating(act, wanted(ref, reports.running(claimed), backup_name))
+    late = await slow.creating(act, await wanted(store, ref, claimed, backup_name))
     before = await successor.claims()
     assert names(restores, operation) == [], "the intent alone is written"
     draining = asyncio.create_task(successor.drains(before))
@@ -246,6 +255,7 @@ class TestARestoreUnderOurNameThatIsNotOurs:
         self,
         worker: Verbs,
         act: Acting,
+        store: OperationStore,
         ref: OperationRef,
         claimed: OperationStatus,
         backup_name: str,
@@ -253,7 +263,7 @@ class TestARestoreUnderOurNameThatIsNotOurs:
         foreign: Json,
     ) -> None:
         with pytest.raises(Refused, match="that this engine did not make"):
-            await act(worker.restores.create_restore, wanted(ref, reports.running(claimed), backup_name))
+            await act(worker.restores.create_restore, await wanted(store, ref, claimed, backup_name))
         assert restores.get(foreign["metadata"]["name"]) == foreign
 
     async def test_is_neither_withdrawn_nor_waited_for(

@@ -26,18 +26,21 @@ As = Callable[..., str]
 def policies(kubectl: Kubectl) -> Iterator[None]:
     """In force: the API server takes a moment to read them, and then refuses what it let pass before."""
     kubectl("apply", "-f", str(DEPLOY / "policies.yaml"), "-f", str(DEPLOY / "people.yaml"))
-    probe = backup("default", "probe", targetRef={"apiVersion": "v1", "kind": "Namespace", "name": "another"})
+    own = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "patch"]}
+    kubectl.apply({"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": "probe"}, "rules": [own]})
+    kubectl("create", "clusterrolebinding", "probe", "--clusterrole=probe", "--user=probe")
 
-    def refused() -> bool:
-        done = kubectl.apply(probe, check=False)
-        if done.returncode == 0:
-            kubectl("delete", "operation", "probe", "-n", "default", "--wait=false")
-        return "names the Operation's own namespace" in done.stderr
+    def in_force() -> bool:
+        """The policy that was applied last; they are read in one go."""
+        what = ("annotate", "namespace", "default", "ops.vworkspace.io/restore-to=nowhere", "--overwrite")
+        done = kubectl(*what, "--dry-run=server", check=False, as_user="probe")
+        return "may not give consent" in done.stderr
 
     try:
-        assert wait_until(refused, 30, every=0.3)
+        assert wait_until(in_force, 30, every=0.3)
         yield
     finally:
+        kubectl("delete", "clusterrole/probe", "clusterrolebinding/probe")
         kubectl("delete", "-f", str(DEPLOY / "policies.yaml"), "-f", str(DEPLOY / "people.yaml"))
 
 
@@ -144,9 +147,17 @@ def test_to_decide_takes_a_right_of_its_own(kubectl: Kubectl, namespace: str, as
     operator, approver = as_("vworkspace-operator"), as_("vworkspace-approver")
     kubectl.apply(backup(namespace))
     what = ("operation", "backup", "-n", namespace, f"ops.vworkspace.io/{verb}=1")
-    assert f"{approver} may not decide about failed attempts here" in annotated(kubectl, approver, *what)
+    assert f"{approver} may not decide about it" in annotated(kubectl, approver, *what)
     assert annotated(kubectl, approver, "operation", "backup", "-n", namespace, "note=hello") == ""
     assert annotated(kubectl, operator, *what) == ""
+
+
+def test_to_cancel_another_s_operation_takes_the_same(kubectl: Kubectl, namespace: str, as_: As) -> None:
+    operator, approver = as_("vworkspace-operator"), as_("vworkspace-approver")
+    kubectl.apply(backup(namespace))
+    cancel = {"spec": {"cancel": True}}
+    assert f"{approver} may not decide about it" in patched(kubectl, namespace, approver, cancel)
+    assert patched(kubectl, namespace, operator, cancel) == ""
 
 
 def test_to_restore_takes_a_right_of_its_own(kubectl: Kubectl, namespace: str, as_: As) -> None:

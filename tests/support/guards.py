@@ -45,6 +45,8 @@ class Guards:
     replacement: Replacement = NONE_TO_REPLACE
     made: list[str] = field(default_factory=list)
     """Safety backups, by name."""
+    made_by: dict[str, str] = field(default_factory=dict)
+    """The run that made each."""
     asked_because: list[str | None] = field(default_factory=list)
     suspended: list[str] = field(default_factory=list)
     """`suspend` and `resume`, as they were called."""

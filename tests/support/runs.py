@@ -176,9 +176,12 @@ class Stage:
             shown_phase=description.typed_search_attributes[SearchAttributeKey.for_keyword(PHASE)],
         )
 
-    async def reset(self, ref: OperationRef, after: str | None) -> str:
-        """Reset as a person does in the UI: to the first task, or to the one that follows an activity's end."""
-        history = await self.history_of(ref)
+    async def reset(self, ref: OperationRef, after: str | None, run_id: str = "") -> str:
+        """Reset as a person does in the UI: to the first task, or to the one that follows an activity's end.
+
+        Of the latest run, or of the one that is named.
+        """
+        history = await self.client.get_workflow_handle(workflow_id(ref), run_id=run_id or None).fetch_history()
         names = {e.event_id: e.activity_task_scheduled_event_attributes.activity_type.name for e in history.events}
         reached = after is None
         for event in history.events:
@@ -186,14 +189,14 @@ class Stage:
                 scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
                 reached = reached or names[scheduled] == after
             if reached and event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-                return await self._reset_to(ref, event.event_id)
+                return await self._reset_to(ref, event.event_id, run_id)
         raise AssertionError(f"no task after {after}")
 
-    async def _reset_to(self, ref: OperationRef, event_id: int) -> str:
+    async def _reset_to(self, ref: OperationRef, event_id: int, run_id: str) -> str:
         answer = await self.client.workflow_service.reset_workflow_execution(
             ResetWorkflowExecutionRequest(
                 namespace=self.client.namespace,
-                workflow_execution=WorkflowExecution(workflow_id=workflow_id(ref)),
+                workflow_execution=WorkflowExecution(workflow_id=workflow_id(ref), run_id=run_id),
                 reason="test",
                 workflow_task_finish_event_id=event_id,
                 request_id=str(uuid4()),

@@ -108,7 +108,7 @@ class ScriptedRestores:
 
     @activity.defn
     async def create_restore(self, request: CreateRestoreRequest) -> Created:
-        status = await self._store.begin_attempt(request.ref, own_run(), request.report, request.after, request.cause)
+        status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
         attempt = attempts.find(status, status.attempt)
         assert attempt is not None
         assert attempt.velero_name is not None
@@ -164,7 +164,7 @@ class ScriptedRestores:
 
     @activity.defn
     async def delete_leftovers(self, request: LeftoversRequest) -> CleanedUp:
-        status = await self._store.write(request.ref, own_run(), request.report)
+        status = await self._store.write_in_attempt(request.ref, own_run(), request.report)
         return CleanedUp(status=status, message="Deleted what the attempt before created: Secret keys.")
 
     async def _checked(self, request: CheckRequest) -> Checked:

@@ -1,6 +1,7 @@
 """A Restore's safeguards as a script: stand-ins at the activity boundary, under the real activities' names."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TypeVar
 
 from support.guards import APPROVAL, APPROVED, UNREADABLE, Guards
@@ -80,7 +81,7 @@ class ScriptedSafeguards:
 
     @activity.defn
     async def suspend_releases(self, request: DestinationRequest) -> Suspended:
-        status, guards = await self._entered(request), self._guards
+        status, guards = await self._in_attempt(request), self._guards
         guards.suspended.append("suspend")
         return Suspended(status=status, releases=guards.releases, busy=guards.busy)
 
@@ -91,10 +92,14 @@ class ScriptedSafeguards:
 
     @activity.defn
     async def create_safety_backup(self, request: SafetyRequest) -> SafetyCreated:
-        status, name = await self._entered(request), safety.backup_name(request.ref, request.number)
-        if name not in self._guards.made:
-            self._guards.made.append(name)
-        return SafetyCreated(status=status, name=name, velero_namespace=VELERO_NAMESPACE, number=request.number)
+        status, guards, run_id = await self._in_attempt(request), self._guards, own_run().run_id
+        for number in count(request.number):
+            name = safety.backup_name(request.ref, number)
+            if guards.made_by.setdefault(name, run_id) == run_id:
+                break
+        if name not in guards.made:
+            guards.made.append(name)
+        return SafetyCreated(status=status, name=name, velero_namespace=VELERO_NAMESPACE, number=number)
 
     @activity.defn
     async def survey_destination(self, request: DestinationRequest) -> Survey:
@@ -114,12 +119,15 @@ class ScriptedSafeguards:
 
     @activity.defn
     async def delete_replaced(self, request: DeleteRequest) -> OperationStatus:
-        status, guards = await self._entered(request), self._guards
+        status, guards = await self._in_attempt(request), self._guards
         guards.deleted.append(request.replacement)
         return status
 
     async def _entered(self, request: StepRequest) -> OperationStatus:
         return await self._store.write(request.ref, own_run(), request.report)
+
+    async def _in_attempt(self, request: StepRequest) -> OperationStatus:
+        return await self._store.write_in_attempt(request.ref, own_run(), request.report)
 
     @property
     def _guards(self) -> Guards:

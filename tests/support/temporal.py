@@ -80,9 +80,10 @@ class Temporal:
         calls = [e[key] for e in self.events(workflow_id, run_id) if key in e]
         return next(int(c["workflowTaskCompletedEventId"]) for c in calls if c["activityType"]["name"] == activity)
 
-    def reset(self, workflow_id: str, run_id: str, event_id: int) -> str:
-        """The new run's id."""
-        named = _named(workflow_id, run_id)
+    def reset(self, workflow_id: str, run_id: str, event_id: int, exclude: str = "") -> str:
+        """The new run's id. `exclude`: what is not to come again to it, as `--reapply-exclude` calls it."""
+        without = ("--reapply-exclude", exclude) if exclude else ()
+        named = (*_named(workflow_id, run_id), *without)
         answer = self._call("reset", *named, "--event-id", str(event_id), "--reason", "a test").stdout
         return str(json.loads(answer)["runId"])
 
@@ -108,11 +109,13 @@ class Temporal:
 
     def start_like(self, operation: Mapping[str, Any], workflow_id: str) -> str:
         """The UI fills in type and input of the workflow, lets the id be edited, and allows a duplicate."""
-        meta = operation["metadata"]
-        ref = json.dumps({key: meta[key] for key in ("namespace", "name", "uid")})
-        like = ("--type", "BackupWorkflow", "--task-queue", TASK_QUEUE, "--input", ref)
-        started = self._call("start", *_named(workflow_id, None), *like, "--id-reuse-policy", "AllowDuplicate")
-        return str(json.loads(started.stdout)["runId"])
+        return str(json.loads(self._call("start", *_like(operation, workflow_id)).stdout)["runId"])
+
+    def start_like_refused(self, operation: Mapping[str, Any], workflow_id: str) -> str:
+        """Why the server does not start it."""
+        done = self._call("start", *_like(operation, workflow_id), "--fail-existing", check=False)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
 
     def await_start(self, workflow_id: str) -> None:
         """Wait until the workflow is there: a start tells nobody."""
@@ -142,6 +145,13 @@ class Temporal:
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
+
+
+def _like(operation: Mapping[str, Any], workflow_id: str) -> tuple[str, ...]:
+    meta, type_ = operation["metadata"], f"{operation['spec']['type']}Workflow"
+    ref = json.dumps({key: meta[key] for key in ("namespace", "name", "uid")})
+    like = ("--type", type_, "--task-queue", TASK_QUEUE, "--input", ref)
+    return (*_named(workflow_id, None), *like, "--id-reuse-policy", "AllowDuplicate")
 
 
 def _named(workflow_id: str, run_id: str | None) -> tuple[str, ...]:

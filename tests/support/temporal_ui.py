@@ -1,6 +1,7 @@
 """The Temporal UI as a person uses it, in a browser that can reach nothing else."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
@@ -8,6 +9,7 @@ from playwright.sync_api import BrowserContext, Response, Route, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 WITHIN_MS = 60_000
+SMALL = 10_000
 # The one foreign thing that the UI asks for.
 NEWS_FEED = "temporal.io"
 
@@ -32,9 +34,17 @@ class TemporalUi:
         ).to_be_visible(timeout=WITHIN_MS)
 
     def open_run(self, url: str) -> None:
-        """The page of a run, by the link in its Operation's status."""
+        """The page of a run, by the link in its Operation's status.
+
+        On a busy machine the page gives up early on what it asks the server first, and offers a refresh.
+        """
         self.page.goto(url)
-        expect(self.page.get_by_role("button", name="More Actions")).to_be_visible(timeout=WITHIN_MS)
+        actions = self.page.get_by_role("button", name="More Actions")
+        refresh = self.page.get_by_role("button", name="Try a refresh")
+        expect(actions.or_(refresh)).to_be_visible(timeout=WITHIN_MS)
+        if refresh.is_visible():
+            self.page.reload()
+        expect(actions).to_be_visible(timeout=WITHIN_MS)
 
     def open_details(self) -> None:
         """The tab with the summary and the current details."""
@@ -68,6 +78,25 @@ class TemporalUi:
         expect(dialog).to_be_hidden(timeout=WITHIN_MS)
         return ""
 
+    def try_update(self, name: str, payload: str) -> str:
+        """`update` with what may never leave the form: then what the form says."""
+        self._open_form("Send an Update", "update-select-button", name)
+        self._fill(payload)
+        dialog = self.page.get_by_role("dialog")
+        confirm = dialog.get_by_test_id("confirm-modal-button")
+        said = ""
+        if confirm.is_enabled():
+            # What cannot be read as JSON is refused by the form itself, and nothing is sent.
+            with suppress(PlaywrightTimeout):
+                with self.page.expect_response(_is_update(name), timeout=15_000) as answered:
+                    confirm.click()
+                said = str(answered.value.json().get("outcome", {}).get("failure", answered.value.json()))
+        # A page that formats a megabyte takes its time.
+        text = dialog.inner_text() if len(payload) < SMALL else ""
+        dialog.get_by_test_id("cancel-modal-button").click()
+        expect(dialog).to_be_hidden()
+        return f"{said}\n{text}"
+
     def signal(self, name: str, payload: str) -> None:
         """Send a Signal by the form; its toast says that it was sent, whatever comes of it."""
         self._open_form("Send a Signal", "signal-select-button", name)
@@ -77,6 +106,40 @@ class TemporalUi:
         expect(toast).to_be_visible(timeout=WITHIN_MS)
         # A second Signal while the toast stands crashes the page.
         expect(toast).to_be_hidden(timeout=WITHIN_MS)
+
+    def reset(self, event_id: int, *, alone: bool = False) -> str:
+        """Reset by the dialog to one of the events that it offers; the new run's id. `alone`: without what was sent.
+
+        An ended run has a button for it, an open one an entry in the menu.
+        """
+        button = self.page.get_by_role("button", name="Reset", exact=True)
+        if button.count() == 0:
+            self.page.get_by_role("button", name="More Actions").click()
+            button = self.page.get_by_role("menuitem", name="Reset", exact=True)
+        button.first.click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_test_id("workflow-reset-event-id-select-button").click()
+        self.page.get_by_role("option", name=f"{event_id} - ", exact=False).first.click()
+        if alone:
+            dialog.get_by_test_id("reset-exclude-signals-checkbox-label").click()
+            dialog.get_by_test_id("reset-exclude-updates-checkbox-label").click()
+        dialog.get_by_test_id("reset-reason").fill("a test")
+        with self.page.expect_response(lambda response: urlsplit(response.url).path.endswith("/reset")) as answered:
+            dialog.get_by_test_id("confirm-modal-button").click()
+        return str(answered.value.json()["runId"])
+
+    def start_like(self, workflow_id: str) -> Response:
+        """Start Workflow Like This One, under this id; what the server answered."""
+        self.page.get_by_role("button", name="More Actions").click()
+        self.page.get_by_role("menuitem", name="Start Workflow Like This One").click()
+        box = self.page.get_by_role("textbox", name="Workflow ID", exact=True)
+        # The form fills itself in once it has read the workflow.
+        expect(box).not_to_have_value("", timeout=WITHIN_MS)
+        box.fill(workflow_id)
+        box.blur()
+        with self.page.expect_response(lambda response: response.request.method == "POST") as answered:
+            self.page.get_by_role("button", name="Start Workflow", exact=True).click()
+        return answered.value
 
     def request_cancellation(self) -> None:
         """The button beside More Actions, and its confirmation."""
@@ -125,6 +188,10 @@ class TemporalUi:
             return
         self.foreign.append(url)
         route.abort()
+
+
+def _is_update(name: str) -> Callable[[Response], bool]:
+    return lambda response: f"/update/{name}" in response.url
 
 
 def _is_metadata(response: Response) -> bool:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.values import NOW, REF, later
 
-from operation_engine.domain.attempts import allocate, conclude, find, merge, rejoined
+from operation_engine.domain.attempts import allocate, conclude, find, is_unsettled, merge, rejoined
 from operation_engine.domain.resources.operation_status import AttemptCause, OperationStatus, Phase, Progress
 
 C = AttemptCause
@@ -94,3 +94,16 @@ def test_an_end_concludes_the_attempt_whose_beginning_was_never_heard_of() -> No
     assert found is not None
     assert (joined.attempt, found.outcome, found.reason) == (1, "Failed", "EngineUnavailable")
     assert find(rejoined(live, OperationStatus()), 1) == live.attempts[0]
+
+
+def test_an_attempt_that_a_reset_left_behind_is_told_as_given_up_and_counts_as_unsettled() -> None:
+    left = allocated(allocated(OperationStatus(), 0, "r1"), 0, "r2")
+    assert [(a.outcome, a.reason) for a in left.attempts] == [("Cancelled", "Reset"), (None, None)]
+    assert [is_unsettled(a) for a in left.attempts] == [True, True]
+
+
+def test_an_attempt_that_ended_keeps_its_outcome_and_is_settled() -> None:
+    ended = conclude(allocated(OperationStatus(), 0, "r1"), "Failed", "Timeout", NOW)
+    again = allocated(ended, 0, "r2")
+    assert (again.attempts[0].outcome, again.attempts[0].reason) == ("Failed", "Timeout")
+    assert not is_unsettled(again.attempts[0])

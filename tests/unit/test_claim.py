@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operation_engine.domain.claim import Holder, HolderState, RunIdentity, Standing, may_take_over, standing
+from operation_engine.domain.claim import (
+    Holder,
+    HolderState,
+    RunIdentity,
+    Standing,
+    may_take_over,
+    standing,
+    why_fenced,
+)
 from operation_engine.domain.resources.operation_status import OperationStatus, Phase, WorkflowClaim
 
 OWN = RunIdentity(workflow_id="w", run_id="r2")
@@ -104,3 +112,15 @@ def test_after_a_loss_of_temporal_only_the_same_workflow_goes_on_and_only_with_w
     lost = Holder(state=HolderState.UNKNOWN_TO_TEMPORAL)
     expected = id_ == "w" and not phase.terminal
     assert may_take_over(OWN, claim(id_=id_), lost, status(phase, claim(id_=id_))) == expected
+
+
+@pytest.mark.parametrize(
+    ("phase", "says"),
+    [
+        (Phase.SUCCEEDED, "Succeeded is final. To do the work again, apply another Operation."),
+        (Phase.FAILED, "the Operation is Failed and belongs to run r1. To try again, Reset run r1."),
+        (Phase.RUNNING, "the Operation is Running and belongs to run r1."),
+    ],
+)
+def test_a_fenced_run_is_told_why_and_what_to_do(phase: Phase, says: str) -> None:
+    assert why_fenced(status(phase, claim())) == f"This run changes nothing: {says}"
