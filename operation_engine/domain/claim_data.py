@@ -124,6 +124,8 @@ def claim_data(
     of_before = {c.name: _came_before(c, held[c.name].method, young[c.name], brought.movers) for c in kept}
     sizes = {name: size for name, size in of_now.items() if size is not None} | dict.fromkeys(native, 0)
     sizes |= {name: size for name, size in of_before.items() if size is not None}
+    # Velero fills through each pod that it creates: a claim that existed without its pod was written over.
+    sizes |= {c.name: size for c in claims if c not in created and (size := came.get((c.namespace or "", c.name)))}
     return ClaimData(
         filled=tuple(Filled(name=name, size_bytes=size) for name, size in sorted(sizes.items())),
         lost=tuple(name for name in of_now if name not in sizes),

@@ -102,6 +102,12 @@ def test_a_claim_of_an_attempt_before_counts_by_the_way_its_data_came(method: st
     assert ([claim.name for claim in found.filled], found.left) == ((["rows"], ()) if filled else ([], ("rows",)))
 
 
+def test_a_claim_that_existed_and_was_written_over_is_not_told_as_kept() -> None:
+    """Its pod was gone, so Velero made the pod anew and filled what it mounts."""
+    assert [str(claim) for claim in judged([LISTED], pod_volume(), action="skipped").filled] == ["rows (7 bytes)"]
+    assert judged([LISTED], pod_volume("Failed"), action="skipped").filled == ()
+
+
 def test_a_claim_that_is_older_than_the_first_attempt_is_neither() -> None:
     assert judged([], action="skipped") == ClaimData(empty=("cache",))
 
