@@ -254,6 +254,14 @@ class _Restore:
         )
         return created
 
+    def _must_be_the_latest(self, name: str) -> None:
+        """A Reset may lead into an attempt that others came after: what it did, they may have undone.
+
+        Known from the status that an activity gave back. Raises AttemptOfAnotherRun.
+        """
+        if name in self._earlier():
+            raise AttemptOfAnotherRun("There has been another attempt since.")
+
     def _outputs(self, created: Created) -> Outputs:
         problems = self.found.problems if self.found else ()
         return pin(None, self.backup).model_copy(
@@ -267,8 +275,7 @@ class _Restore:
         """How it ended, by Velero's own words."""
         self.operation.begin(RestoreStep.FOLLOW)
         observation = await follow(self.operation, RESTORE, name)
-        if name in self._earlier():
-            raise AttemptOfAnotherRun("There has been another attempt since.")
+        self._must_be_the_latest(name)
         problems: tuple[str, ...] = ()
         if observation is not None and observation.errors:
             problems = await explained(self.operation, RestoreActivities.explain_restore, observation)
@@ -279,7 +286,13 @@ class _Restore:
         operation = self.operation
         verified = await self._contents(observation)
         wanted = operation.facts.verification
-        checks = Checks(operation, wanted, self.namespaces.destination, (verified.verdict.message,))
+        checks = Checks(
+            operation,
+            wanted,
+            self.namespaces.destination,
+            (verified.verdict.message,),
+            lambda: self._must_be_the_latest(observation.name),
+        )
         await checks.run(verified.workloads, verified.claims)
         message = " ".join(checks.held)
         done = progress.complete(operation.next.progress, verified.item_count, verified.volume_bytes)
@@ -350,4 +363,5 @@ class _Restore:
                 f"Velero says {observation.phase}, but the bucket could not be read for {READ_WITHIN}: {bound}",
             ) from None
         operation.written(verified.status)
+        self._must_be_the_latest(observation.name)
         return verified

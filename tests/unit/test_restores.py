@@ -179,8 +179,23 @@ def test_only_what_the_attempt_created_in_the_destination_may_be_deleted() -> No
     assert (str(one), one.uid) == ("Secret keys", "uid-keys")
     older = [found("keys", "2026-03-01T11:59:59Z")]
     assert leftovers.deletable("v1/Secret", created["v1/Secret"], older, NOW) == ()
-    unlisted = leftovers.deletable("v1/Secret", None, [*labelled, *older], NOW)
-    assert [one.name for one in unlisted] == ["keys", "old"], "without its list, by label and age"
+
+
+def test_without_a_list_no_secret_goes_and_a_claim_only_where_a_data_mover_was_at_it() -> None:
+    def found(name: str, at: str = "2026-03-01T12:00:00Z") -> dict[str, Any]:
+        return {"metadata": {"name": name, "uid": f"uid-{name}", "creationTimestamp": at}}
+
+    labelled, movers = (
+        [found("half"), found("operator-s"), found("old", "2026-03-01T11:59:59Z")],
+        {"uid-half", "uid-old"},
+    )
+
+    def going(kind: str) -> list[str]:
+        return [one.name for one in leftovers.unlisted(kind, labelled, NOW, movers)]
+
+    assert going("v1/Secret") == []
+    assert going("v1/PersistentVolumeClaim") == ["half"]
+    assert going("v1/Pod") == ["half", "operator-s"]
 
 
 def test_pods_made_anew_beside_a_workload_that_runs_are_no_restore() -> None:
