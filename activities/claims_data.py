@@ -50,6 +50,10 @@ class ClaimsData:
         """What the data movers of a Restore that failed say of it."""
         return claim_data.words(await self._movers((restore,)))
 
+    async def touched(self, restore: str) -> frozenset[str]:
+        """The uids of the claims that data movers of a Restore were at work on."""
+        return frozenset(mover.claim_uid for mover in await self._movers((restore,)) if mover.claim_uid)
+
     async def _movers(self, restores: Sequence[str]) -> list[Mover]:
         names = ",".join(map(identity.label_value, restores))
         kinds = (POD_VOLUME_RESTORES, DATA_DOWNLOADS)

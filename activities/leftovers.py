@@ -10,6 +10,7 @@ from datetime import datetime
 from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
+from activities.claims_data import ClaimsData
 from activities.draining import withdrawn
 from activities.following import Teller
 from activities.operations import own_run
@@ -43,7 +44,7 @@ class LeftoverActivities:
         self, api: KubernetesApi, store: OperationStore, watches: VeleroWatches, artefacts: Artefacts, namespace: str
     ) -> None:
         self._api, self._store, self._watches, self._artefacts = api, store, watches, artefacts
-        self._namespace = namespace
+        self._namespace, self._claims = namespace, ClaimsData(api, artefacts, namespace)
 
     @activity.defn
     async def drain_restores(self, request: LeftoversRequest) -> OperationStatus:
@@ -75,15 +76,18 @@ class LeftoverActivities:
         for name in request.names:
             found = await self._look(name)
             is_there = found is not None and found.labels.get(identity.OPERATION_LABEL) == request.ref.uid
-            created = await self._created(name, request) if is_there else None
+            try:
+                created = await self._created(name, request) if is_there else None
+            except DownloadRefused:
+                is_there, created = False, None  # there may be a list
             if created is not None:
                 kept |= {kind for kind in created if kind not in LEFTOVER_KINDS}
-            elif not is_there or policy == ExistingResourcePolicy.UPDATE:
-                unreadable.append(name)
-                continue
-            else:
+                doomed += await self._doomed(name, created, request.destination)
+            elif is_there and policy != ExistingResourcePolicy.UPDATE:
                 unlisted.append(name)
-            doomed += await self._doomed(name, created, request.destination)
+                doomed += await self._unlisted(name, request.destination)
+            else:
+                unreadable.append(name)
         tell = Teller(self._store, request, status)
         await remove(self._api, LEFTOVER_KINDS, request.destination, doomed, tell)
         return CleanedUp(status=tell.status, message=leftovers.told(doomed, sorted(kept), unreadable, unlisted))
@@ -106,28 +110,31 @@ class LeftoverActivities:
                 await self._watches.restores.changed((self._namespace, name), HEARTBEAT_EVERY.total_seconds())
 
     async def _created(self, name: str, request: LeftoversRequest) -> Mapping[str, frozenset[str]] | None:
-        """Names by kind; None where the Restore's list cannot be read."""
+        """Names by kind; None where the Restore never wrote its list. Raises DownloadRefused, Unavailable."""
         backup = observe_backup(await self._api.get(BACKUPS, request.backup_name, self._namespace))
         location = self._watches.locations.index.get((self._namespace, backup.storage_location or ""))
-        try:
-            listed = await self._artefacts.read_json("RestoreResourceList", name, location)
-        except DownloadRefused:
-            return None
+        listed = await self._artefacts.read_json("RestoreResourceList", name, location)
         if listed is None:
             return None
         return leftovers.created_in(request.destination, restored.restored_items(listed))
 
-    async def _doomed(
-        self, name: str, created: Mapping[str, frozenset[str]] | None, destination: str
-    ) -> Sequence[Leftover]:
-        """What goes of one Restore; told by label and age alone where its list cannot be read."""
-        restore = await self._api.get(RESTORES, name, self._namespace)
-        since = datetime.fromisoformat(restore["metadata"]["creationTimestamp"])
+    async def _doomed(self, name: str, created: Mapping[str, frozenset[str]], destination: str) -> Sequence[Leftover]:
+        since = await self._since(name)
         found: list[Leftover] = []
-        for kind in LEFTOVER_KINDS if created is None else created.keys() & LEFTOVER_KINDS.keys():
-            names = None if created is None else created[kind]
-            found += leftovers.deletable(kind, names, await self._labelled(kind, destination, name), since)
+        for kind in created.keys() & LEFTOVER_KINDS.keys():
+            found += leftovers.deletable(kind, created[kind], await self._labelled(kind, destination, name), since)
         return found
+
+    async def _unlisted(self, name: str, destination: str) -> Sequence[Leftover]:
+        since, filled = await self._since(name), await self._claims.touched(name)
+        found: list[Leftover] = []
+        for kind in LEFTOVER_KINDS:
+            found += leftovers.unlisted(kind, await self._labelled(kind, destination, name), since, filled)
+        return found
+
+    async def _since(self, name: str) -> datetime:
+        restore = await self._api.get(RESTORES, name, self._namespace)
+        return datetime.fromisoformat(restore["metadata"]["creationTimestamp"])
 
     async def _labelled(self, kind: str, destination: str, restore: str) -> Sequence[Manifest]:
         selector = f"{_RESTORE_LABEL}={label_value(restore)}"

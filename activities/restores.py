@@ -196,6 +196,8 @@ class RestoreActivities:
         backup, now = found, datetime.now(UTC)
         location = await self.location(backup)
         gate = restores.usable(backup, location, policy, now, clocks_of(operation.spec).timeout)
+        if settled is None and namespaces.source != operation.metadata.namespace:
+            gate = restores.before_consent(gate, backup.name, namespaces.source)
         problems: tuple[str, ...] = ()
         if gate.answer == Answer.PASS and backup.phase == BackupPhase.PARTIALLY_FAILED:
             problems = await self._problems(backup, location)
@@ -209,6 +211,8 @@ class RestoreActivities:
         manifest = await (self._named(settled.name) if settled else self._look_up(name, source, policy))
         if manifest is None:
             return pinned.gone(settled) if settled else restores.backup_not_found(name, source, self._namespace)
+        if manifest.get("spec", {}).get("includedNamespaces") != [source]:
+            return restores.not_of(name, source)
         backup = observe_backup(manifest)
         return backup if settled is None or pinned.is_same(settled, backup) else pinned.another(settled, backup)
 

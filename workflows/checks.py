@@ -35,6 +35,8 @@ class Checks:
     namespace: str
     held: tuple[str, ...] = ()
     """What was checked and held, for the condition Verified."""
+    must_count: Callable[[], None] = lambda: None
+    """Raises where what is checked does not count any more."""
 
     async def run(self, workloads: Sequence[str], claims: Sequence[str]) -> None:
         """Raises Stop with VerificationFailed at the first that does not hold."""
@@ -82,6 +84,7 @@ class Checks:
         except TimedOut as bound:
             raise self._failed(f"{step} could not be looked at for {patience}: {bound}") from None
         operation.written(checked.status)
+        self.must_count()
         return checked
 
     def _failed(self, message: str) -> Stop:

@@ -116,10 +116,12 @@ class _Restore:
     async def gates(self) -> None:
         """Whether there is a backup that may be restored here, now."""
         self.found = await passed(self.operation, FIND)
-        # Before anybody is asked to approve it: a later attempt, and a Reset, find it there.
+        await self.safeguards.consent(self.backup.name)
+        # Told only now that its owner has agreed, and before anybody is asked to approve it: a later attempt, and a
+        # Reset, find it there.
         settled = pin(self.operation.next.outputs, self.backup)
         self.operation.next = self.operation.next.model_copy(update={"outputs": settled})
-        await self.safeguards.consent(self.backup.name)
+        await self.safeguards.approve()
 
     async def attempt(self, cause: AttemptCause, skip: str | None) -> OperationStatus:
         """One Velero Restore, from its intent to what it did. A later attempt asks the gates again."""
@@ -252,6 +254,14 @@ class _Restore:
         )
         return created
 
+    def _must_be_the_latest(self, name: str) -> None:
+        """A Reset may lead into an attempt that others came after: what it did, they may have undone.
+
+        Known from the status that an activity gave back. Raises AttemptOfAnotherRun.
+        """
+        if name in self._earlier():
+            raise AttemptOfAnotherRun("There has been another attempt since.")
+
     def _outputs(self, created: Created) -> Outputs:
         problems = self.found.problems if self.found else ()
         return pin(None, self.backup).model_copy(
@@ -265,8 +275,7 @@ class _Restore:
         """How it ended, by Velero's own words."""
         self.operation.begin(RestoreStep.FOLLOW)
         observation = await follow(self.operation, RESTORE, name)
-        if name in self._earlier():
-            raise AttemptOfAnotherRun("There has been another attempt since.")
+        self._must_be_the_latest(name)
         problems: tuple[str, ...] = ()
         if observation is not None and observation.errors:
             problems = await explained(self.operation, RestoreActivities.explain_restore, observation)
@@ -277,7 +286,13 @@ class _Restore:
         operation = self.operation
         verified = await self._contents(observation)
         wanted = operation.facts.verification
-        checks = Checks(operation, wanted, self.namespaces.destination, (verified.verdict.message,))
+        checks = Checks(
+            operation,
+            wanted,
+            self.namespaces.destination,
+            (verified.verdict.message,),
+            lambda: self._must_be_the_latest(observation.name),
+        )
         await checks.run(verified.workloads, verified.claims)
         message = " ".join(checks.held)
         done = progress.complete(operation.next.progress, verified.item_count, verified.volume_bytes)
@@ -348,4 +363,5 @@ class _Restore:
                 f"Velero says {observation.phase}, but the bucket could not be read for {READ_WITHIN}: {bound}",
             ) from None
         operation.written(verified.status)
+        self._must_be_the_latest(observation.name)
         return verified

@@ -263,7 +263,9 @@ class OperationRun:
 
     def _show_next(self) -> None:
         """An activity may take long: the UI tells what it enters with, not what was before it."""
-        workflow.set_current_details(current_details(self.next, self.decisions.refusals, self.events))
+        # Whoever cancelled it would have to say so again after a Reset: none is proposed.
+        events = {} if self.decisions.cancelled else self.events
+        workflow.set_current_details(current_details(self.next, self.decisions.refusals, events))
 
     def _note_event(self) -> None:
         """The task that calls a step's first activity ends with the event after this one."""

@@ -70,7 +70,7 @@ class Safeguards:
         self.saved_as = self.settled = None
 
     async def consent(self, backup_name: str) -> None:
-        """Both namespaces agree, and somebody approved where that is needed. Raises Stop."""
+        """Both namespaces agree. Raises Stop."""
         operation, self.backup_name = self.operation, backup_name
         operation.begin(RestoreStep.CONSENT)
         request = ConsentRequest(ref=operation.ref, report=operation.report(), backup_name=backup_name)
@@ -79,7 +79,10 @@ class Safeguards:
             raise Stop(answer.gate.reason or Reason.CONSENT_MISSING, answer.gate.message, refused=True)
         operation.end(RestoreStep.CONSENT, answer.gate.message)
         self.agreed = answer
-        if await approval(operation, RestoreStep.APPROVE, answer.approval_because):
+
+    async def approve(self) -> None:
+        """Somebody approved it, where that is needed. Raises Stop."""
+        if await approval(self.operation, RestoreStep.APPROVE, self._agreed.approval_because):
             # Before anything is touched: hours may have passed.
             await self._still_agreed()
 

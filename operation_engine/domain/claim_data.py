@@ -118,19 +118,33 @@ def claim_data(
     held = {v.claim: v for v in backed_up if v.namespace == source and v.succeeded and not v.skipped and v.claim}
     came, young = dict(_came(brought)), brought.young
     created = [claim for claim in claims if claim.action == Action.CREATED]
-    before = {mover.claim_uid: mover for mover in brought.movers if mover.completed and mover.claim_uid}
     kept = [claim for claim in claims if claim not in created and claim.name in held and claim.name in young]
     native = {c.name for c in created if c.name in held and held[c.name].method == "NativeSnapshot"}
     of_now = {c.name: came.get((c.namespace or "", c.name)) for c in created if c.name in held}
-    of_before = {c.name: before.get(young[c.name]) for c in kept}
+    of_before = {c.name: _came_before(c, held[c.name].method, young[c.name], brought.movers) for c in kept}
     sizes = {name: size for name, size in of_now.items() if size is not None} | dict.fromkeys(native, 0)
-    sizes |= {name: mover.size_bytes for name, mover in of_before.items() if mover is not None}
+    sizes |= {name: size for name, size in of_before.items() if size is not None}
+    # Velero fills through each pod that it creates: a claim that existed without its pod was written over.
+    sizes |= {c.name: size for c in claims if c not in created and (size := came.get((c.namespace or "", c.name)))}
     return ClaimData(
         filled=tuple(Filled(name=name, size_bytes=size) for name, size in sorted(sizes.items())),
         lost=tuple(name for name in of_now if name not in sizes),
         left=tuple(name for name in of_before if name not in sizes),
         empty=tuple(claim.name for claim in created if claim.name not in held),
     )
+
+
+def _came_before(claim: RestoredItem, method: str, uid: str, movers: Sequence[Mover]) -> int | None:
+    """The size of the data that an attempt before brought into the claim; None where it did not, or not all.
+
+    What snapshots make needs no mover, unless their data is moved; a file-system backup comes by a mover alone.
+    """
+    where = (claim.namespace, claim.name)
+    own = [m for m in movers if m.claim_uid == uid or (m.claim and (m.namespace, m.claim) == where)]
+    done = next((mover for mover in own if mover.completed), None)
+    if done is not None:
+        return done.size_bytes
+    return 0 if not own and method in ("NativeSnapshot", "CSISnapshot") else None
 
 
 def _came(brought: Brought) -> Iterator[tuple[tuple[str, str], int]]:

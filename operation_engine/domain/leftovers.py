@@ -4,14 +4,15 @@ Only what the attempt itself *created*: Velero puts its labels on objects that i
 the same name may be older than the attempt, or have been made anew since.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from operation_engine.domain.resources.common import ApiModel
-from operation_engine.domain.restored import Action, RestoredItem
+from operation_engine.domain.restored import CLAIM, Action, RestoredItem
 
 MAX_TOLD = 10
+NEVER_GUESSED = "v1/Secret"
 
 
 class Leftover(ApiModel):
@@ -36,22 +37,35 @@ def created_in(namespace: str, items: Iterable[RestoredItem]) -> Mapping[str, fr
 
 
 def deletable(
-    kind: str, created: frozenset[str] | None, labelled: Iterable[Mapping[str, Any]], since: datetime
+    kind: str, created: frozenset[str], labelled: Iterable[Mapping[str, Any]], since: datetime
 ) -> tuple[Leftover, ...]:
-    """Of the objects that carry the attempt's label, those that it created and that are no older than it.
-
-    `created` is None where its list cannot be read. Label and age are proof enough where it was not told to update
-    what exists: Velero then puts its label on nothing that it did not create.
-    """
+    """Of the objects that carry the attempt's label, those that it created and that are no older than it."""
     return tuple(
         Leftover(kind=kind, name=meta["name"], uid=meta["uid"])
         for meta in (item["metadata"] for item in labelled)
-        if (created is None or meta["name"] in created) and datetime.fromisoformat(meta["creationTimestamp"]) >= since
+        if meta["name"] in created and datetime.fromisoformat(meta["creationTimestamp"]) >= since
     )
 
 
+def unlisted(
+    kind: str, labelled: Iterable[Mapping[str, Any]], since: datetime, filled: Collection[str]
+) -> tuple[Leftover, ...]:
+    """The same of an attempt that never wrote its list, and was not told to update what exists.
+
+    Velero then labels nothing that it did not create, but others may copy labels: so a Secret is left, and a claim goes
+    only if a data mover of the attempt was at work on it (`filled`, uids), for what is in it came half from the backup.
+    """
+    found = list(labelled)
+    names = frozenset(item["metadata"]["name"] for item in found if _is_told(kind, item["metadata"]["uid"], filled))
+    return deletable(kind, names, found, since)
+
+
+def _is_told(kind: str, uid: str, filled: Collection[str]) -> bool:
+    return uid in filled if kind == CLAIM else kind != NEVER_GUESSED
+
+
 def told(
-    deleted: Sequence[object], kept_kinds: Sequence[str], unreadable: Sequence[str], unlisted: Sequence[str] = ()
+    deleted: Sequence[object], kept_kinds: Sequence[str], unreadable: Sequence[str], listless: Sequence[str] = ()
 ) -> str:
     """What was done about leftovers, and what was not."""
     parts = []
@@ -60,10 +74,10 @@ def told(
         parts.append(f"Deleted what the attempt before created: {', '.join(map(str, deleted[:MAX_TOLD]))}{rest}.")
     if kept_kinds:
         parts.append(f"Left, for the engine has no right to delete these kinds: {', '.join(kept_kinds[:MAX_TOLD])}.")
-    if unlisted:
+    if listless:
         parts.append(
-            f"Of Velero Restore {', '.join(unlisted)} no list can be read: its objects were told by its label and "
-            "their age, and those of other kinds may be left."
+            f"Velero Restore {', '.join(listless)} never wrote its list: its objects were told by its label and their "
+            "age, claims by its data movers; Secrets and other kinds may be left."
         )
     if unreadable:
         parts.append(

@@ -84,6 +84,26 @@ def backup_not_found(name: str, source: str, velero_namespace: str) -> Gate:
     )
 
 
+def not_of(name: str, source: str) -> Gate:
+    """The refusal of a backup of something else; whose it is, and how it is, is nobody's business here."""
+    return refuse(
+        Reason.BACKUP_NOT_USABLE,
+        f"Velero Backup {name} is not a backup of namespace {source} and of nothing else, which is what a Restore "
+        "takes. Name another backup; for another source set spec.parameters.namespaceMapping in a new Operation.",
+    )
+
+
+def before_consent(gate: Gate, name: str, source: str) -> Gate:
+    """A refusal as it may be told before the backup's owner has agreed: without a word of the backup's state."""
+    if gate.answer != Answer.REFUSE:
+        return gate
+    return refuse(
+        gate.reason or Reason.BACKUP_NOT_USABLE,
+        f"Velero Backup {name} cannot be restored now; what is wrong with it is told in namespace {source}, whose "
+        "backup it is. Choose another backup.",
+    )
+
+
 def usable(
     backup: BackupObservation,
     location: StorageLocation | None,

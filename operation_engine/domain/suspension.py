@@ -14,6 +14,7 @@ from operation_engine.domain.resources.common import ApiModel
 SUSPENDED_BY_ANNOTATION = "ops.vworkspace.io/suspended-by"
 SUSPEND_WAS_ANNOTATION = "ops.vworkspace.io/suspend-was"
 _WAS = {True: "true", False: "false", None: "absent"}
+_WAS_PATH = "/metadata/annotations/ops.vworkspace.io~1suspend-was"
 _IS = {text: value for value, text in _WAS.items()}
 
 
@@ -79,12 +80,14 @@ def rest_rules(uid: str, destination: str, live: Sequence[Release]) -> list[dict
 
     Velero would make it anew, or write over the one that rests, as it was backed up: Flux would go to work in the
     middle of the restore. One that stands in the destination keeps for later what it was (`live`); of another, what the
-    backup says. Every rule looks at the object as it was in the backup (Velero 1.18), so the last that fits decides.
+    backup says, and of one that was backed up while an Operation had it suspended, what it was before that. Every rule
+    looks at the object as it was in the backup (Velero 1.18), so the last that fits decides.
     """
     here = [release for release in live if release.namespace == destination]
     return [
         _rest(uid, _WAS[None]),
         *(_rest(uid, _WAS[is_], matches=[{"path": "/spec/suspend", "value": _WAS[is_]}]) for is_ in (True, False)),
+        *(_rest(uid, was, matches=[{"path": _WAS_PATH, "value": f'"{was}"'}]) for was in _IS),
         *(_rest(uid, _was(release, uid), resourceNameRegex=f"^{re.escape(release.name)}$") for release in here),
     ]
 

@@ -134,7 +134,7 @@ async def test_without_a_list_label_and_age_tell_what_goes_and_that_is_said(
     attempt.object("created")
     attempt.object("made-anew", labelled=False)
     cleaned: CleanedUp = await act(worker.leftovers.delete_leftovers, request_)
-    assert f"Of Velero Restore {attempt.name} no list can be read" in cleaned.message
+    assert f"Velero Restore {attempt.name} never wrote its list" in cleaned.message
     assert left(kubectl, ref.namespace) == {"older", "made-anew"}
 
 

@@ -47,6 +47,11 @@ def event(details: str, words: str) -> int:
     return int(found[1])
 
 
+def unclaimed(operation: Json) -> Json:
+    """Without what the controller writes beside the work when it sees that a Reset's run is open."""
+    return {key: value for key, value in operation["status"].items() if key != "workflow"}
+
+
 def causes(operation: Json) -> list[str]:
     return [attempt["cause"] for attempt in operation["status"]["attempts"]]
 
@@ -64,7 +69,7 @@ def test_a_failed_restore_is_reset_to_the_events_that_its_page_names(
     first, check = event(details, "does everything anew"), event(details, "repeats VerifyContents alone")
     run_id = ui.reset(temporal.task_ends(id_)[-1])
     temporal.await_end(id_, run_id)
-    assert operations.get(saved, "restore") == failed, "to the last task: nothing changes"
+    assert unclaimed(operations.get(saved, "restore")) == unclaimed(failed), "to the last task: nothing changes"
 
     ui.open_run(failed["status"]["workflow"]["url"])
     run_id = ui.reset(check)
@@ -127,7 +132,7 @@ def test_start_workflow_like_this_one_changes_nothing_and_says_why(
     ui.open_run(url)
     assert ui.start_like(f"{id_}-again").ok
     fenced_page(ui, cluster, temporal, f"{id_}-again", "its workflow's id is not the one of Operation")
-    assert operations.get(saved, "restore") == waiting
+    assert unclaimed(operations.get(saved, "restore")) == unclaimed(waiting)
 
     temporal.signal(id_, "abort", {"attempt": 1})
     failed = operations.await_end(saved, "restore")
@@ -136,7 +141,7 @@ def test_start_workflow_like_this_one_changes_nothing_and_says_why(
     status_of(ui, "Failed")
     assert ui.start_like(id_).ok
     fenced_page(ui, cluster, temporal, id_, f"To try again, Reset run {failed['status']['workflow']['runId']}.")
-    assert operations.get(saved, "restore") == failed
+    assert unclaimed(operations.get(saved, "restore")) == unclaimed(failed)
 
 
 def fenced_page(ui: TemporalUi, cluster: LocalCluster, temporal: Temporal, id_: str, why: str) -> None:

@@ -1,5 +1,6 @@
 """Flux rests while a Restore works and goes on as it was before, whatever the end; the whole stack, without Flux."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -94,3 +95,29 @@ def test_one_that_comes_out_of_the_backup_rests_too_until_the_end(
     operations.await_end(namespace, "restore")
     assert releases.suspend(namespace) is (None if exists else then)
     assert releases.marks(namespace) == {}
+
+
+def test_one_that_was_backed_up_while_an_operation_had_it_suspended_comes_back_as_it_was_before(
+    engine: Engine,
+    kubectl: Kubectl,
+    operations: Operations,
+    releases: HelmReleases,
+    backed_up_too: None,
+    namespace: str,
+) -> None:
+    """As in each safety backup. The other one has no annotation at all."""
+    rested, plain = helm_release(namespace, suspend=True), helm_release(namespace, "plain")
+    rested["metadata"]["annotations"] = {
+        "ops.vworkspace.io/suspended-by": "another",
+        "ops.vworkspace.io/suspend-was": "false",
+    }
+    for one in (rested, plain):
+        kubectl("create", "-f", "-", input=json.dumps(one))
+    kubectl.apply(backup(namespace, "nightly"))
+    assert operations.await_end(namespace, "nightly")["status"]["phase"] == "Succeeded"
+    kubectl("delete", "helmrelease", "web", "plain", "-n", namespace)
+    kubectl.apply(restore(namespace, "nightly"))
+    status = operations.await_end(namespace, "restore")["status"]
+    assert status["phase"] == "Succeeded", status["message"]
+    assert (releases.suspend(namespace), releases.suspend(namespace, "plain")) == (False, None)
+    assert releases.marks(namespace) == releases.marks(namespace, "plain") == {}

@@ -22,7 +22,8 @@ def fenced(temporal: Temporal, id_: str, run_id: str) -> bool:
 def unchanged(operations: Operations, before: dict[str, Any]) -> bool:
     meta = before["metadata"]
     after = operations.get(meta["namespace"], meta["name"])
-    return bool(after["metadata"]["resourceVersion"] == meta["resourceVersion"])
+    # The claim apart: seeing a Reset's run that is open for a moment, the controller points to it.
+    return {**after["status"], "workflow": {}} == {**before["status"], "workflow": {}}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_a_reset_of_a_failure_opens_the_operation_again_and_tries_anew(
     )
     operations.await_path(namespace, "backup", "{.status.phase}", "Succeeded")
 
-    opened = history.statuses("backup")[0]
+    opened = next(status for status in history.statuses("backup") if "finishedAt" not in status)
     assert opened["phase"] in ("Pending", "Running")
     assert "finishedAt" not in opened
     found = conditions(opened)

@@ -155,33 +155,3 @@ def test_a_location_that_is_unavailable_is_waited_for_before_anything_is_done(
     operation = operations.await_end(namespace, "restore")
     assert operation["status"]["phase"] == "Succeeded", operation["status"]["message"]
     assert len(taken_up(operation)) == 1
-
-
-def test_a_location_that_goes_away_under_a_restore_is_waited_for_and_tried_again(
-    engine: Engine,
-    cluster: LocalCluster,
-    kubectl: Kubectl,
-    operations: Operations,
-    restores: VeleroRestores,
-    namespace: str,
-    location: Callable[[Json], None],
-    stopped: Callable[[str], None],
-) -> None:
-    """Velero comes to the Restore when it knows that its location is away."""
-    lose_settings(kubectl, operations, namespace)
-    stopped("velero")
-    kubectl.apply(restore(namespace, "nightly", parameters=QUICK, policy=AT_ONCE))
-    operations.await_path(namespace, "restore", "{.status.engineRef.name}")
-    bucket = kubectl.json("get", *LOCATION)["spec"]["objectStorage"]
-    away = {"phase": "Unavailable", "message": "no such bucket"}
-    location({"spec": {"objectStorage": {**bucket, "bucket": "gone"}}, "status": away})
-    cluster.start("velero")
-    waiting = operations.await_path(namespace, "restore", "{.status.reason}", "StorageLocationUnavailable")["status"]
-    assert [attempt["reason"] for attempt in waiting["attempts"][:1]] == ["StorageLocationUnavailable"]
-    location({"spec": {"objectStorage": bucket}})
-    operation = operations.await_end(namespace, "restore", within_s=110)
-    status = operation["status"]
-    assert status["phase"] == "Succeeded", status["message"]
-    assert [attempt["cause"] for attempt in status["attempts"]][:2] == ["Initial", "Automatic"]
-    assert len(taken_up(operation)) == 1
-    assert len(restores.of(operation)) == len(status["attempts"])

@@ -3,13 +3,12 @@
 To the first task, the last, and one in the middle; while Velero works, while a person decides, failed, and succeeded.
 """
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support.engine import VOP, Engine
+from support.engine import Engine
 from support.flux import HelmReleases, helm_release, helm_releases_known
 from support.history import History, conditions
 from support.kube import Kubectl, Operations, backup, restore
@@ -111,6 +110,12 @@ def told(operation: Json) -> list[tuple[int, str, str | None]]:
     return [(a["number"], a["cause"], a.get("outcome")) for a in operation["status"]["attempts"]]
 
 
+def unclaimed(operation: Json) -> Json:
+    """Without what the controller, seeing a Reset's run that is open for a moment, may have written beside the work."""
+    status = {key: value for key, value in operation["status"].items() if key != "workflow"}
+    return {"spec": operation["spec"], "status": status}
+
+
 class TestSucceeded:
     """Nobody reopens a success; whoever tries is told why."""
 
@@ -148,7 +153,8 @@ class TestFailed:
         operation = shop.ended(run_id)
         assert told(operation) == [(1, "Initial", "Failed"), (2, "Reset", "Failed")]
         shop.check_one_restore_an_attempt(operation)
-        opened, *rest = history.statuses("restore")
+        # Seeing the new run, the controller may have pointed the ended Operation to it before.
+        opened, *rest = (status for status in history.statuses("restore") if "finishedAt" not in status)
         self.check_reopened(failed, opened, run_id)
         assert {s["outputs"]["backupName"] for s in (opened, *rest)} == {failed["status"]["outputs"]["backupName"]}
         # What the attempt before created is made anew; what was there before it is not touched.
@@ -187,7 +193,7 @@ class TestFailed:
             failure = shop.temporal.failure(other, shop.temporal.start_like(failed, other))
             assert failure is not None
             assert failure.type == "Fenced"
-        assert shop.now() == failed
+        assert unclaimed(shop.now()) == unclaimed(failed)
         shop.check_one_restore_an_attempt(failed)
         # A stranger's run came last; a Reset of the Operation's own run counts all the same.
         assert told(shop.ended(shop.reset(failed, FIRST))) == [(1, "Initial", "Failed"), (2, "Reset", "Failed")]
@@ -223,7 +229,7 @@ class TestWaiting:
 
     def test_a_reset_to_the_last_task_goes_on_waiting_and_is_answered(self, shop: Shop, waiting: Json) -> None:
         run_id = shop.reset(waiting, LAST)
-        assert shop.now() == waiting
+        assert unclaimed(shop.now()) == unclaimed(waiting)
         shop.kubectl("annotate", "operation", "restore", "-n", shop.namespace, "ops.vworkspace.io/abort=1")
         operation = shop.ended(run_id)
         assert (operation["status"]["reason"], told(operation)) == ("AbortedByUser", [(1, "Initial", "Failed")])
@@ -285,24 +291,20 @@ class TestWaiting:
         failure = shop.temporal.failure(f"{id_}-again", shop.temporal.start_like(waiting, f"{id_}-again"))
         assert failure is not None
         assert failure.type == "Fenced"
-        assert shop.now() == waiting
+        assert unclaimed(shop.now()) == unclaimed(waiting)
         assert shop.releases.suspend(shop.namespace) is True, "a stranger's end resumes nothing"
         shop.temporal.signal(id_, "abort", {"attempt": 1})
         shop.ended(waiting["status"]["workflow"]["runId"])
 
     def test_two_processes_that_retry_at_the_same_time_make_one_attempt(self, shop: Shop, waiting: Json) -> None:
-        command = [VOP, "retry", f"{shop.namespace}/restore"]
-        both = [
-            subprocess.Popen(command, env=shop.kubectl.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            for _ in range(2)
-        ]
-        said = sorted((one.communicate(timeout=60)[0], one.returncode) for one in both)
+        # The attempt is named: who comes late, on a busy machine, must not retry the one after it.
+        both = [shop.temporal.start_update(workflow_id(waiting), "retry", {"attempt": 1}) for _ in range(2)]
+        said = [one.communicate(timeout=60)[0] for one in both]
         shop.await_("{.status.attempt}", "2")
         operation = shop.await_("{.status.reason}", "AwaitingDecision")
         assert told(operation) == [(1, "Initial", "Failed"), (2, "Human", "Failed")]
-        codes = sorted(code for _, code in said)
-        assert codes == [0, 1], said
-        assert any("does not wait for a decision" in text for text, _ in said), said
+        assert sum("It is tried again." in text for text in said) == 1, said
+        assert sum("does not wait for a decision" in text for text in said) == 1, said
         shop.temporal.signal(workflow_id(waiting), "abort", {"attempt": 2})
         shop.check_one_restore_an_attempt(shop.ended(operation["status"]["workflow"]["runId"]))
 

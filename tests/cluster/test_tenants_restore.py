@@ -25,10 +25,15 @@ def test_a_tenant_restores_its_own_after_losing_it(restoring: Restoring, kubectl
     assert kubectl.json("get", "configmap", "settings", "-n", ann.namespace)["data"] == {"name": "settings"}
 
 
-def test_another_tenant_s_backup_is_out_of_reach_by_its_name(restoring: Restoring, ann: Tenant, bob: Tenant) -> None:
+def test_another_tenant_s_backup_is_out_of_reach_by_its_name(
+    restoring: Restoring, kubectl: Kubectl, ann: Tenant, bob: Tenant
+) -> None:
     name = restoring.backed_up(bob)
     message = restoring.refused("BackupNotUsable", ann, name)
-    assert f"Velero Backup {name} is of {bob.namespace}" in message
+    assert f"Velero Backup {name} is not a backup of namespace {ann.namespace}" in message
+    assert bob.namespace not in message
+    told = kubectl.json("get", "operation", "restore", "-n", ann.namespace)["status"]
+    assert "outputs" not in told, "nor when it was made, nor where it lies"
 
 
 def test_data_moves_only_when_its_owner_agrees_and_no_longer_than_that(
@@ -85,8 +90,8 @@ def test_what_was_not_agreed_before_a_namespace_went_only_an_administrator_grant
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"namespaces": ["and-another"]}, "takes a backup of namespace"),
-        ({"namespaces": []}, "is of every namespace"),
+        ({"namespaces": ["and-another"]}, "and of nothing else"),
+        ({"namespaces": []}, "and of nothing else"),
     ],
     ids=["of several", "of everything"],
 )

@@ -131,3 +131,19 @@ async def test_a_restore_that_others_came_after_is_not_followed_again(play: Stag
         ("Reset", "Failed"),
         ("Reset", "Succeeded"),
     ]
+
+
+@pytest.mark.parametrize("after", ["follow_restore", "verify_contents"])
+async def test_what_others_may_have_undone_since_is_not_verified_again(play: Stage, after: str) -> None:
+    script = restore_script(
+        attempts=[[HAPPY_RESTORE[-1]], list(FAILED), list(HAPPY_RESTORE)], checks={"await_workloads": [UNREADY]}
+    )
+    manifest, before = await failed(play, script, name=f"undone-{after.replace('_', '-')}")
+    assert before.status.workflow is not None
+    await again(play, manifest, before, None)
+    await play.reset(before.ref, after, run_id=before.status.workflow.run_id)
+    ended = await play.ended(play.latest(before.ref), manifest)
+    check_promises(ended)
+    assert ended.status.phase == "Succeeded", ended.status.message
+    assert [a.cause for a in ended.status.attempts] == ["Initial", "Reset", "Reset"]
+    assert len(script.created) == 3

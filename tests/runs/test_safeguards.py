@@ -73,6 +73,7 @@ async def test_without_consent_nothing_is_done(play: Stage) -> None:
     ended = await play.restore(script)
     assert (ended.status.phase, ended.status.reason) == ("Failed", "ConsentMissing")
     assert ended.status.message == NO_CONSENT.message
+    assert ended.status.outputs is None, "nothing is told of a backup whose owner has not agreed"
     assert ended.condition(C.ACCEPTED) == (ConditionStatus.FALSE, "ConsentMissing")
     assert (script.created, script.guards.suspended) == ([], [])
 

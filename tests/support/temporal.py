@@ -93,6 +93,12 @@ class Temporal:
         done = self._call("update", "execute", *named, check=False)
         return done.stdout + done.stderr
 
+    def start_update(self, workflow_id: str, name: str, payload: Any) -> "subprocess.Popen[str]":
+        """An Update by a process of its own, under way; what it prints is the answer."""
+        named = ("--workflow-id", workflow_id, "--name", name, "--input", json.dumps(payload))
+        command = ["temporal", "workflow", "update", "execute", *named, "--output", "json"]
+        return subprocess.Popen(command, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
     def signal(self, workflow_id: str, name: str, payload: Any) -> None:
         self._call("signal", "--workflow-id", workflow_id, "--name", name, "--input", json.dumps(payload))
 

@@ -87,6 +87,27 @@ def test_a_claim_that_an_attempt_before_made_is_left_unless_that_one_filled_it(a
     assert (whole.left, [claim.name for claim in whole.filled]) == ((), ["rows"])
 
 
+@pytest.mark.parametrize(
+    ("method", "movers", "filled"),
+    [
+        ("NativeSnapshot", [], True),
+        ("CSISnapshot", [], True),
+        ("CSISnapshot", [data_download()], True),
+        ("CSISnapshot", [data_download("Failed")], False),
+        ("PodVolumeBackup", [], False),
+    ],
+)
+def test_a_claim_of_an_attempt_before_counts_by_the_way_its_data_came(method: str, movers: Any, filled: bool) -> None:
+    found = judged([], *movers, action="skipped", young=True, method=method)
+    assert ([claim.name for claim in found.filled], found.left) == ((["rows"], ()) if filled else ([], ("rows",)))
+
+
+def test_a_claim_that_existed_and_was_written_over_is_not_told_as_kept() -> None:
+    """Its pod was gone, so Velero made the pod anew and filled what it mounts."""
+    assert [str(claim) for claim in judged([LISTED], pod_volume(), action="skipped").filled] == ["rows (7 bytes)"]
+    assert judged([LISTED], pod_volume("Failed"), action="skipped").filled == ()
+
+
 def test_a_claim_that_is_older_than_the_first_attempt_is_neither() -> None:
     assert judged([], action="skipped") == ClaimData(empty=("cache",))
 

@@ -8,8 +8,9 @@ import pytest
 from support.values import NOW, later, operation
 
 from operation_engine.domain import leftovers, restored, restores
-from operation_engine.domain.admission import Answer
+from operation_engine.domain.admission import Answer, Gate, refuse
 from operation_engine.domain.resources.operation_spec import PartialFailure
+from operation_engine.domain.resources.reasons import Reason
 from operation_engine.domain.restored import restored_items
 from operation_engine.domain.velero import BackupObservation, StorageLocation
 
@@ -178,8 +179,23 @@ def test_only_what_the_attempt_created_in_the_destination_may_be_deleted() -> No
     assert (str(one), one.uid) == ("Secret keys", "uid-keys")
     older = [found("keys", "2026-03-01T11:59:59Z")]
     assert leftovers.deletable("v1/Secret", created["v1/Secret"], older, NOW) == ()
-    unlisted = leftovers.deletable("v1/Secret", None, [*labelled, *older], NOW)
-    assert [one.name for one in unlisted] == ["keys", "old"], "without its list, by label and age"
+
+
+def test_without_a_list_no_secret_goes_and_a_claim_only_where_a_data_mover_was_at_it() -> None:
+    def found(name: str, at: str = "2026-03-01T12:00:00Z") -> dict[str, Any]:
+        return {"metadata": {"name": name, "uid": f"uid-{name}", "creationTimestamp": at}}
+
+    labelled, movers = (
+        [found("half"), found("operator-s"), found("old", "2026-03-01T11:59:59Z")],
+        {"uid-half", "uid-old"},
+    )
+
+    def going(kind: str) -> list[str]:
+        return [one.name for one in leftovers.unlisted(kind, labelled, NOW, movers)]
+
+    assert going("v1/Secret") == []
+    assert going("v1/PersistentVolumeClaim") == ["half"]
+    assert going("v1/Pod") == ["half", "operator-s"]
 
 
 def test_pods_made_anew_beside_a_workload_that_runs_are_no_restore() -> None:
@@ -219,3 +235,13 @@ def test_a_backup_that_was_synced_later_is_not_newer_for_that() -> None:
     newer = made("Completed", "2026-02-01T00:00:00Z")
     newer["status"]["startTimestamp"] = "2026-02-01T00:00:00Z"
     assert restores.newest_usable([synced, newer], PartialFailure.FAIL) == newer
+
+
+def test_before_its_owner_has_agreed_nothing_is_told_of_a_backup() -> None:
+    words = refuse(Reason.BACKUP_NOT_USABLE, "Velero Backup theirs is Failed: no space left on till-db-0")
+    told = restores.before_consent(words, "theirs", "till")
+    assert (told.answer, told.reason) == (Answer.REFUSE, "BackupNotUsable")
+    assert "Failed" not in told.message
+    assert "no space left" not in told.message
+    passed = Gate(answer=Answer.PASS, message="fine")
+    assert restores.before_consent(passed, "theirs", "till") == passed

@@ -107,10 +107,15 @@ def test_one_that_comes_out_of_a_backup_rests_and_one_that_stood_there_keeps_wha
     patches = [json.loads(rule["mergePatches"][0]["patchData"]) for rule in rules]
     assert all(patch["spec"] == {"suspend": True} for patch in patches)
     assert all(patch["metadata"]["annotations"][BY] == UID for patch in patches)
-    assert [patch["metadata"]["annotations"][WAS] for patch in patches] == ["absent", "true", "false", "true", "false"]
-    assert [rule["conditions"].get("resourceNameRegex") for rule in rules[3:]] == ["^web$", "^a\\.b$"]
+    assert [patch["metadata"]["annotations"][WAS] for patch in patches] == [
+        *("absent", "true", "false"),
+        *("true", "false", "absent"),
+        *("true", "false"),
+    ]
+    assert [rule["conditions"].get("resourceNameRegex") for rule in rules[6:]] == ["^web$", "^a\\.b$"]
     assert [rule["conditions"].get("matches") for rule in rules[:3]] == [
         None,
         [{"path": "/spec/suspend", "value": "true"}],
         [{"path": "/spec/suspend", "value": "false"}],
     ]
+    assert [rule["conditions"]["matches"][0]["value"] for rule in rules[3:6]] == ['"true"', '"false"', '"absent"']
