@@ -199,7 +199,9 @@ class Planner:
 
     async def _replaced(self, draft: _Draft, agreed: ConsentAnswer, backup: BackupObservation) -> Replacement:
         if draft.operation.spec.parameters.existing_volumes != ExistingVolumes.REPLACE:
-            draft.say(RestoreStep.REPLACE, "Volumes that exist are kept as they are.", would_run=False)
+            kept = await self.workloads.kept(draft.operation, agreed.source, agreed.destination, backup.name)
+            draft.halt(RestoreStep.REPLACE, kept)
+            draft.say(RestoreStep.REPLACE, kept.message, would_run=False)
             return Replacement(gate=PASS)
         try:
             going = await self.workloads.planned_replacement(

@@ -21,7 +21,7 @@ from activities.safeguard_requests import (
 )
 from operation_engine.domain import artefacts as parsed
 from operation_engine.domain import replacement
-from operation_engine.domain.admission import Answer, Gate, refuse
+from operation_engine.domain.admission import Gate, refuse
 from operation_engine.domain.replacement import Claim, Replacement, User
 from operation_engine.domain.resources.operation import Operation
 from operation_engine.domain.resources.operation_parameters import ExistingVolumes
@@ -94,8 +94,8 @@ class WorkloadActivities:
         status = await self._store.write(request.ref, own_run(), request.report)
         operation = await self._store.current(request.ref)
         if operation.spec.parameters.existing_volumes != ExistingVolumes.REPLACE:
-            nothing = Gate(answer=Answer.PASS, message="Volumes that exist are kept as they are.")
-            return ReplacementAnswer(status=status, gate=nothing, replacement=Replacement(gate=nothing))
+            gate = await self.kept(operation, request.source, request.destination, request.backup_name)
+            return ReplacementAnswer(status=status, gate=gate, replacement=Replacement(gate=gate))
         try:
             found = await self.planned_replacement(
                 operation, request.source, request.destination, request.backup_name, request.saved_as
@@ -143,6 +143,26 @@ class WorkloadActivities:
         restores, since = [a.velero_name for a in attempts if a.velero_name], attempts[0].started_at
         own = [claim.name for claim in claims if claim.came_with(restores, since)]
         return replacement.kept_safe(planned, destination, saved_as, kept, own)
+
+    async def kept(self, operation: Operation, source: str, destination: str, backup_name: str) -> Gate:
+        """Whether Velero would leave the claims alone that exist; looked up without a write."""
+        attempts = operation.status.attempts
+        restores = [a.velero_name for a in attempts if a.velero_name]
+        since = attempts[0].started_at if attempts else None
+        items = (await self._api.list(PVCS, destination))["items"]
+        found = [replacement.observe_claim(item, {}) for item in items]
+        claims = [claim.name for claim in found if not claim.came_with(restores, since)]
+        try:
+            volumes = await self._volumes(backup_name) if claims else ()
+        except DownloadRefused as error:
+            return refuse(Reason.BACKUP_NOT_USABLE, f"{error}: nobody can tell which volumes Velero would write into.")
+        pods = {item["metadata"]["name"] for item in await self._api.list_metadata(PODS, destination)}
+        return replacement.kept(source, volumes, operation.spec.parameters, claims, pods)
+
+    async def _volumes(self, backup_name: str) -> Sequence[VolumeResult]:
+        """The backup's volumes; none where Velero writes `null`, as it does for a backup without any."""
+        location = await self._location(backup_name)
+        return parsed.volumes(await self._artefacts.read_json("BackupVolumeInfos", backup_name, location))
 
     async def _saved(self, backup_name: str) -> tuple[Sequence[VolumeResult], Mapping[str, Sequence[str]]]:
         """The backup's volumes and its list. Raises DownloadRefused where they cannot be told."""

@@ -1,6 +1,6 @@
 """`existingVolumes: Replace`: what has to go before volumes can come back from a backup. Pure.
 
-Velero never writes into a claim that exists, and it fills one from a file-system backup only through the pod that it
+Velero fills a claim from a file-system backup only through the pod that it
 restores with it. A controller that stays behind, scaled down, would take that pod for its own and delete it: so the
 workloads that use the claims are deleted with them, and come back from the same backup. Whatever the backup could not
 bring back is refused before anything is touched.
@@ -30,6 +30,8 @@ PLURALS = {
 }
 """The kinds that are looked at and deleted, by the names that Velero's filters take."""
 _ENDED_PODS = ("Succeeded", "Failed")
+_THROUGH_A_POD = "PodVolumeBackup"
+MAX_NAMED = 5
 _FIELD = "spec.parameters.existingVolumes: Replace"
 
 
@@ -142,6 +144,40 @@ def plan(
         workloads=tuple(Doomed(kind=u.kind, name=u.name, uid=u.uid) for u in top if u.kind != "Pod"),
         pods=tuple(Doomed(kind=u.kind, name=u.name, uid=u.uid) for u in pods),
         claims=tuple(Doomed(kind="PersistentVolumeClaim", name=c.name, uid=c.uid) for c in going),
+    )
+
+
+def kept(
+    source: str,
+    volumes: Iterable[VolumeResult],
+    parameters: Parameters,
+    claims: Iterable[str],
+    pods: Collection[str],
+) -> Gate:
+    """`existingVolumes: Keep`: a pass, or a refusal where Velero would write into a claim that is to be kept.
+
+    It writes what a file-system backup holds through the pod that it restores, into whatever claim that pod mounts: a
+    pod that exists is left alone, and its claim with it; one that is gone, or has another name since, is not (Velero
+    1.18, tried). `claims` and `pods` are names in the destination; claims that this Operation made itself are left out.
+    """
+    existing = set(claims)
+    lost = {
+        volume.claim: volume.pod.rpartition("/")[2]
+        for volume in volumes
+        if volume.namespace == source
+        and volume.claim in existing
+        and volume.method == _THROUGH_A_POD
+        and volume.succeeded
+        and volume.pod.rpartition("/")[2] not in pods
+    }
+    if not lost or not _is_selected(PLURALS["Pod"], parameters):
+        return Gate(answer=Answer.PASS, message="Volumes that exist are kept as they are.")
+    named = ", ".join(f"{claim} (pod {pod})" for claim, pod in sorted(lost.items())[:MAX_NAMED])
+    return refuse(
+        Reason.VALIDATION_FAILED,
+        f"Nothing was touched: spec.parameters.existingVolumes: Keep would not keep {named}: Velero would make the pod "
+        "of the backup, which is not there, and write the backup's files into the claim. Leave pods out "
+        "(excludedResources: [pods]), so that the workloads make their own; or say existingVolumes: Replace.",
     )
 
 

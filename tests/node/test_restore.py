@@ -85,6 +85,27 @@ def test_rows_that_came_later_stay_where_volumes_are_kept_and_the_claim_is_told_
     assert kubectl.json("get", "deployment", "web", "-n", shop.namespace)["status"]["readyReplicas"] == 1
 
 
+def test_a_claim_that_is_to_be_kept_is_not_written_into_though_its_pod_is_gone(
+    engine: Engine, kubectl: Kubectl, saved: Saved, shop: Shop, rows: str
+) -> None:
+    """Velero would make the pod of the backup, and write the backup's files over the rows that came since."""
+    shop.psql("--command", f"{SALE} ON CONFLICT DO NOTHING")
+    later, unsaved = shop.orders(), {"safetyBackup": False}
+    kubectl("delete", "statefulset/database", "-n", shop.namespace)
+    kubectl("wait", "pod/database-0", "-n", shop.namespace, "--for=delete", "--timeout=60s")
+
+    name = saved.begin(shop.namespace, parameters=unsaved)
+    refused = saved.await_end(name)
+    assert (refused["phase"], refused["reason"]) == ("Failed", "ValidationFailed"), refused["message"]
+    assert f"existingVolumes: Keep would not keep {CLAIM} (pod database-0)" in refused["message"]
+    assert saved.restores(name) == []
+
+    as_advised = saved.into(shop.namespace, parameters={**unsaved, "excludedResources": ["pods"]})
+    assert as_advised["phase"] == "Succeeded", as_advised["message"]
+    shop.await_ready()
+    assert shop.orders() == later != rows
+
+
 def test_replaced_volumes_hold_the_rows_of_the_backup_and_what_came_later_is_in_the_safety_backup(
     engine: Engine, kubectl: Kubectl, backups: VeleroBackups, saved: Saved, shop: Shop, rows: str
 ) -> None:

@@ -51,6 +51,35 @@ def plan(
     return replacement.plan("shop", volumes, CONTENTS, Parameters.model_validate(parameters), claims, users)
 
 
+SAVED_THROUGH = volume("rows-db-0", pod="shop/db-0")
+
+
+@pytest.mark.parametrize(
+    ("volumes", "claims", "pods", "parameters"),
+    [
+        ((SAVED_THROUGH,), ("rows-db-0",), ("db-0",), {}),
+        ((SAVED_THROUGH,), (), (), {}),
+        ((SAVED_THROUGH,), ("another",), (), {}),
+        ((volume("rows-db-0", pod="shop/db-0", succeeded=False),), ("rows-db-0",), (), {}),
+        ((volume("rows-db-0", method="CSISnapshot"),), ("rows-db-0",), (), {}),
+        ((volume("rows-db-0", pod="other/db-0", namespace="other"),), ("rows-db-0",), (), {}),
+        ((SAVED_THROUGH,), ("rows-db-0",), (), {"excludedResources": ["pods"]}),
+        ((SAVED_THROUGH,), ("rows-db-0",), (), {"includedResources": ["configmaps"]}),
+    ],
+)
+def test_a_claim_that_velero_leaves_alone_is_kept(
+    volumes: tuple[VolumeResult, ...], claims: tuple[str, ...], pods: tuple[str, ...], parameters: dict[str, Any]
+) -> None:
+    assert replacement.kept("shop", volumes, Parameters.model_validate(parameters), claims, pods).answer == Answer.PASS
+
+
+@pytest.mark.parametrize("pods", [(), ("db-0-of-another-rollout",)])
+def test_a_claim_that_velero_would_write_into_is_not_called_kept(pods: tuple[str, ...]) -> None:
+    gate = replacement.kept("shop", (SAVED_THROUGH,), Parameters(), ("rows-db-0",), pods)
+    assert (gate.answer, gate.reason) == (Answer.REFUSE, Reason.VALIDATION_FAILED)
+    assert "would not keep rows-db-0 (pod db-0)" in gate.message
+
+
 def test_the_claims_go_with_the_workloads_and_pods_that_use_them_and_nothing_else() -> None:
     found = plan()
     assert found.gate.answer == Answer.PASS
