@@ -307,6 +307,7 @@ class TestARestoreUnderOurNameThatIsNotOurs:
 async def test_where_the_bucket_shows_no_words_those_of_the_data_movers_are_told(
     worker: Verbs,
     act: Acting,
+    store: OperationStore,
     ref: OperationRef,
     claimed: OperationStatus,
     backup_name: str,
@@ -315,7 +316,8 @@ async def test_where_the_bucket_shows_no_words_those_of_the_data_movers_are_told
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(artefacts, "PROCESSED_WITHIN_S", 1.0)
-    created: Created = await act(worker.restores.create_restore, wanted(ref, reports.running(claimed), backup_name))
+    request = await wanted(store, ref, claimed, backup_name)
+    created: Created = await act(worker.restores.create_restore, request)
     movers = DataMovers(kubectl)
     mover = movers.make(POD_VOLUME_RESTORE, created.name, restores.get(created.name))
     movers.say(mover, "Failed", message="connect: connection refused")

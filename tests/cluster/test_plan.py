@@ -108,7 +108,7 @@ def changed(shop: Foretold, name: str) -> None:
 def lose_all_but(shop: Foretold) -> None:
     """Of what was backed up stay `back` and the claim; pods that a Restore brought without a workload go, too."""
     shop.lose("configmap/front", "secret/keys", "service/web", "deployment/web")
-    shop.kubectl("delete", "replicasets,pods,endpoints", "--all", "-n", shop.namespace, "--wait=true")
+    shop.kubectl("delete", "replicasets,pods,endpoints,endpointslices", "--all", "-n", shop.namespace, "--wait=true")
 
 
 CASES: dict[str, Json] = {
@@ -180,6 +180,8 @@ def test_what_volumes_replace_is_named_before_it_goes(shop: Foretold, tmp_path: 
     info = {"pvcName": "data", "pvcNamespace": shop.namespace, "pvName": f"{shop.namespace}-data"}
     how = {"backupMethod": "PodVolumeBackup", "result": "succeeded", "pvbInfo": {"podName": "web", "size": 1}}
     shop.bucket.put(shop.backup_name, "volumeinfo.json.gz", [{**info, **how}])
+    kept = shop.planned(shop.manifest(), tmp_path, code=3)
+    assert "existingVolumes: Keep would not keep data (pod web)" in kept["verdict"]["message"]
     manifest = shop.manifest(existingVolumes="Replace")
     found = shop.planned(manifest, tmp_path, code=3)
     assert fates(found)["PersistentVolumeClaim/data"] == "replace"
@@ -188,6 +190,7 @@ def test_what_volumes_replace_is_named_before_it_goes(shop: Foretold, tmp_path: 
     status = shop.done(manifest)
     assert (status["phase"], status["reason"]) == ("Failed", "VerificationFailed"), status["message"]
     assert disagreements(found, shop.listed(status)) == []
+    shop.bucket.put(shop.backup_name, "volumeinfo.json.gz", [])
 
 
 async def test_an_archive_that_is_too_large_is_planned_by_its_list_and_that_is_said(
