@@ -6,15 +6,16 @@ Called by every workflow that is cancelled. Velero's Backups and Restores cannot
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
 from activities.operations import is_left_to, own_run
 from activities.requests import HEARTBEAT_EVERY, Drained, DrainRequest
 from activities.velero import VeleroWatches
-from operation_engine.domain import identity
+from operation_engine.domain import attempts, identity
 from operation_engine.domain.cancelling import Remnant
+from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.transfers import is_to_be_stopped
 from operation_engine.domain.velero import (
     BackupPhase,
@@ -23,7 +24,7 @@ from operation_engine.domain.velero import (
     observe_backup,
     observe_restore,
 )
-from operation_engine.records.operations import OperationStore
+from operation_engine.records.operations import OperationGone, OperationStore
 from operation_engine.runtime.kubernetes import (
     BACKUPS,
     DATA_DOWNLOADS,
@@ -38,6 +39,8 @@ from operation_engine.runtime.kubernetes import (
 )
 from operation_engine.runtime.watching import ANY
 
+LATE_CREATE_S = 45.0
+"""How long a creation that was under way when its worker was lost may still arrive: as long as one call lasts."""
 _BACKUP_MOVERS = ("velero.io/backup-uid", (POD_VOLUME_BACKUPS, DATA_UPLOADS))
 _RESTORE_MOVERS = ("velero.io/restore-uid", (POD_VOLUME_RESTORES, DATA_DOWNLOADS))
 
@@ -54,16 +57,30 @@ class DrainActivities:
         if not await is_left_to(self._store, request.ref, own_run()):
             return Drained()
         withdrawn: dict[str, Remnant] = {}
+        late = await self._may_come_late(request.ref)
+        late_until = datetime.now(UTC) + timedelta(seconds=LATE_CREATE_S)
         while True:
             found = await self._ours(request.ref.uid)
             working = [one for one in found if not _has_ended(one)]
-            if not working or datetime.now(UTC) >= request.until:
+            late -= {one.name for one in found}
+            is_settled = not late or datetime.now(UTC) >= late_until
+            if (is_settled and not working) or datetime.now(UTC) >= request.until:
                 return Drained(remnants=(*(_remnant(one) for one in found), *withdrawn.values()))
             for one in working:
                 if await self._stopped(one):
                     withdrawn[one.name] = _remnant(one, withdrawn=True)
-            activity.heartbeat(", ".join(f"{one.name} is {one.phase or 'New'}" for one in working))
-            await self._changed(request.until)
+            doing = [f"{one.name} is {one.phase or 'New'}" for one in working]
+            activity.heartbeat(", ".join([*doing, *(f"whether {name} is still created" for name in sorted(late))]))
+            await self._changed(request.until if is_settled else min(late_until, request.until))
+
+    async def _may_come_late(self, ref: OperationRef) -> set[str]:
+        """What another run was about to create when it lost the Operation: its call may still be under way."""
+        try:
+            found = (await self._store.read(ref)).operation.status.attempts
+        except OperationGone:
+            return set()
+        mine = own_run().run_id
+        return {a.velero_name for a in found if a.velero_name and a.run_id != mine and attempts.is_unsettled(a)}
 
     async def _ours(self, uid: str) -> Sequence[Observation]:
         """Asked of the server: a watch may not hold yet what was made a moment ago."""

@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities.artefacts import Artefacts, DownloadRefused
 from activities.claims_data import ClaimsData
-from activities.draining import withdrawn
+from activities.draining import LATE_CREATE_S, withdrawn
 from activities.following import Teller
 from activities.operations import own_run
 from activities.removing import remove
@@ -33,7 +33,6 @@ from operation_engine.runtime.kubernetes import (
     NotFound,
 )
 
-LATE_CREATE_S = 45.0
 _RESTORE_LABEL = "velero.io/restore-name"
 
 

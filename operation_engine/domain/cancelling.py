@@ -35,11 +35,14 @@ def _taken_away(status: OperationStatus) -> tuple[str, ...]:
     """Volumes that were to be replaced, and are not."""
     replace = find_step(status, RestoreStep.REPLACE)
     follow = find_step(status, RestoreStep.FOLLOW)
-    is_done = replace is not None and replace.state == StepState.SUCCEEDED
     has_begun = follow is not None and follow.started_at is not None
-    if replace is None or not is_done or has_begun:
+    if replace is None or has_begun:
         return ()
-    return (f"{replace.message} They were not restored.",)
+    if replace.state == StepState.SUCCEEDED:
+        return (f"{replace.message} They were not restored.",)
+    if replace.state == StepState.FAILED:
+        return (f"{replace.message} What of it is gone was not restored.",)
+    return ()
 
 
 def _sentence(remnant: Remnant) -> str:

@@ -15,6 +15,7 @@ from support.world import fresh_namespace
 from activities import releases as releases_module
 from activities.releases import ReleaseActivities
 from activities.safeguard_requests import DestinationRequest, ResumeRequest, Suspended
+from local_cluster.cluster import LocalCluster
 from operation_engine.domain.identity import OperationRef
 from operation_engine.domain.report import StatusReport
 from operation_engine.records.operations import OperationStore
@@ -52,8 +53,8 @@ async def test_without_flux_there_is_nothing_to_suspend(
 
 
 @pytest.fixture(scope="class")
-def flux_installed(kubectl: Kubectl) -> Iterator[None]:
-    with helm_releases_known(kubectl):
+def flux_installed(kubectl: Kubectl, cluster: LocalCluster) -> Iterator[None]:
+    with helm_releases_known(kubectl, cluster):
         yield
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from support import reports
-from support.acting import Acting, ScriptedRuns, connected, run_of
+from support.acting import Acting, FaultyApi, ScriptedRuns, connected, run_of
 from support.bucket import Bucket
 from support.kube import Kubectl, Operations, restore
 from support.movers import POD_VOLUME_RESTORE, DataMovers
@@ -18,10 +19,12 @@ from support.world import VELERO, VeleroRestores, config_map
 
 from activities import artefacts
 from activities import leftovers as leftovers_module
+from activities.draining import DrainActivities
 from activities.requests import (
     CleanedUp,
     Created,
     CreateRestoreRequest,
+    DrainRequest,
     LeftoversRequest,
 )
 from activities.restores import RestoreActivities
@@ -210,6 +213,33 @@ async def test_a_take_over_waits_for_a_creation_that_comes_late_and_withdraws_it
     created = await successor.creates()
     assert names(restores, operation) == [created.name]
     assert created.name not in before
+
+
+async def test_a_cancel_waits_for_what_another_run_was_creating_and_withdraws_it(
+    api: FaultyApi,
+    worker: Verbs,
+    slow: Slow,
+    successor: Successor,
+    act: Acting,
+    store: OperationStore,
+    ref: OperationRef,
+    claimed: OperationStatus,
+    backup_name: str,
+    restores: VeleroRestores,
+    operation: Json,
+) -> None:
+    late = await slow.creating(act, await wanted(store, ref, claimed, backup_name))
+    (name,) = await successor.claims()
+    draining = DrainActivities(api, store, worker.watches, VELERO)
+    request = DrainRequest(ref=ref, until=datetime.now(UTC) + timedelta(seconds=WITHIN_S))
+    drained = asyncio.create_task(successor.act(draining.drain, request))
+    await asyncio.wait_for(successor.act.beat.wait(), WITHIN_S)
+    assert successor.act.heartbeats[0] == (f"whether {name} is still created",)
+    slow.proxy.release()
+    left = (await asyncio.wait_for(drained, WITHIN_S)).remnants
+    await asyncio.wait_for(late, WITHIN_S)
+    assert [(one.name, one.withdrawn) for one in left] == [(name, True)]
+    assert names(restores, operation) == []
 
 
 async def test_a_take_over_goes_on_where_a_creation_never_comes(

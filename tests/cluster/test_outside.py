@@ -24,8 +24,8 @@ WITHIN_S = 60
 
 
 @pytest.fixture(scope="module")
-def releases(kubectl: Kubectl) -> Iterator[HelmReleases]:
-    with helm_releases_known(kubectl):
+def releases(kubectl: Kubectl, cluster: LocalCluster) -> Iterator[HelmReleases]:
+    with helm_releases_known(kubectl, cluster):
         yield HelmReleases(kubectl)
 
 

@@ -56,7 +56,6 @@ REFUSED: dict[str, Refused] = {
     "job": unsupported("spec.engine job cannot run a Backup", engine="job"),
     "require-ready": unsupported("spec.policy.requireReady", policy={"requireReady": True}),
     "ttl-after-finished": unsupported("spec.policy.ttlAfterFinished", policy={"ttlAfterFinished": "1d"}),
-    "cancelled-at-birth": unsupported("spec.cancel", cancel=True),
     "other-namespace": Refused(
         "ValidationFailed",
         ("spec.targetRef.name is kube-system", "reaches only its own namespace"),

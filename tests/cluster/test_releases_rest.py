@@ -13,8 +13,8 @@ from local_cluster.cluster import LocalCluster
 
 
 @pytest.fixture(scope="module")
-def releases(kubectl: Kubectl) -> Iterator[HelmReleases]:
-    with helm_releases_known(kubectl):
+def releases(kubectl: Kubectl, cluster: LocalCluster) -> Iterator[HelmReleases]:
+    with helm_releases_known(kubectl, cluster):
         yield HelmReleases(kubectl)
 
 

@@ -44,7 +44,7 @@ def location(kubectl: Kubectl) -> Iterator[Callable[[Json], None]]:
 
     before = kubectl.json("get", *LOCATION)["spec"]
     yield patch
-    patch({"spec": before})
+    patch({"spec": {"accessMode": None} | before})  # what it did not have a merge would leave
     kubectl("wait", *LOCATION, "--for=jsonpath={.status.phase}=Available", "--timeout=60s")
 
 

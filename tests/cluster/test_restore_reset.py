@@ -28,11 +28,8 @@ WITHOUT_SAFETY = {"safetyBackup": False}
 
 @pytest.fixture(scope="module")
 def releases(kubectl: Kubectl, cluster: LocalCluster) -> Iterator[HelmReleases]:
-    with helm_releases_known(kubectl):
+    with helm_releases_known(kubectl, cluster):
         yield HelmReleases(kubectl)
-    # Restarted on the way it knows the kind, and would fail every backup for as long as it takes it to be there.
-    cluster.stop("velero")
-    cluster.start("velero")
 
 
 @dataclass

@@ -6,6 +6,8 @@ from typing import Any
 
 from support.kube import Kubectl
 
+from local_cluster.cluster import LocalCluster
+
 Json = dict[str, Any]
 
 _FREE_FORM = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -54,14 +56,20 @@ DEFINITION: Json = {
 
 
 @contextmanager
-def helm_releases_known(kubectl: Kubectl) -> Iterator[None]:
-    """The cluster knows HelmReleases for as long as the block lasts."""
+def helm_releases_known(kubectl: Kubectl, cluster: LocalCluster) -> Iterator[None]:
+    """The cluster knows HelmReleases for as long as the block lasts.
+
+    Velero may have taken notice of the kind (when it starts, and every five minutes), and would fail every backup
+    once it is gone: it begins anew.
+    """
     kubectl.apply(DEFINITION)
     kubectl("wait", "--for=condition=Established", "crd", DEFINITION["metadata"]["name"], "--timeout=30s")
     try:
         yield
     finally:
         kubectl("delete", "crd", DEFINITION["metadata"]["name"], "--timeout=60s")
+        if cluster.pid("velero") is not None:
+            cluster.restart("velero")
 
 
 def helm_release(namespace: str, name: str = "web", **spec: Any) -> Json:

@@ -62,6 +62,9 @@ def test_volumes_that_were_taken_away_and_are_not_back_are_told_first() -> None:
         "Cancelled. Velero had begun nothing. Deleted, to be replaced: data. They were not restored."
     )
     assert "not restored" not in told([], replaced(follow=True)), "then Velero may have brought them back"
+    half = replaced(follow=False)
+    failed = steps.end(half, RestoreStep.REPLACE, StepState.FAILED, NOW, "To be replaced: data. Not all was gone.")
+    assert "Not all was gone. What of it is gone was not restored." in told([], failed)
 
 
 @pytest.mark.parametrize(
