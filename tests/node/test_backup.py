@@ -12,7 +12,7 @@ from support.kube import Kubectl, Operations, backup
 from support.saved import END_WITHIN_S, WITH_DATA
 from support.shop import ORDERS, Shop
 from support.temporal import Temporal, workflow_id
-from support.uploads import BYTES, Upload
+from support.uploads import BYTES, Upload, await_log
 from support.velero import Velero
 from support.world import VeleroBackups
 
@@ -52,14 +52,6 @@ def shown_in_order(history: History) -> list[dict[str, Any]]:
         values = [progress.get(number, 0) for progress in shown]
         assert values == sorted(values)
     return shown
-
-
-def await_log(cluster: LocalCluster, part: str, *words: str) -> None:
-    """Wait until a line of the log of a part has all of these words."""
-    deadline = time.monotonic() + 60
-    while not any(all(word in line for word in words) for line in cluster.logs(part).splitlines()):
-        assert time.monotonic() < deadline, cluster.logs(part)[-3000:]
-        time.sleep(0.2)
 
 
 def bring_back(kubectl: Kubectl, velero: Velero, namespace: str, name: str) -> None:

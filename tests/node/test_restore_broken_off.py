@@ -10,7 +10,7 @@ from support.history import History
 from support.kube import Kubectl, Operations
 from support.saved import Saved, step
 from support.temporal import Temporal, workflow_id
-from support.uploads import BYTES, Download
+from support.uploads import BYTES, Download, await_log
 from support.world import fresh_namespace
 
 from local_cluster.cluster import LocalCluster
@@ -126,6 +126,8 @@ def test_a_node_agent_that_is_killed_costs_no_attempt(
 ) -> None:
     download = restoring.begin()
     cluster.kill("node-agent")
+    # A mover that ends before that is never heard by Velero, which then works on this Restore for hours.
+    await_log(cluster, "node-agent", "Completed to resume in progress PVR", download.movers()[0]["metadata"]["name"])
     download.thaw()
 
     status = restoring.succeeded()

@@ -119,3 +119,11 @@ class Download(Transfer):
         """By what the program has written: Velero counts its bytes every ten seconds only."""
         written = Path(f"/proc/{pid}/io").read_text().partition("wchar: ")[2].split()[0]
         return int(written) > _BEGUN
+
+
+def await_log(cluster: LocalCluster, part: str, *words: str) -> None:
+    """Wait until a line of the log of a part has all of these words."""
+    deadline = time.monotonic() + 60
+    while not any(all(word in line for word in words) for line in cluster.logs(part).splitlines()):
+        assert time.monotonic() < deadline, cluster.logs(part)[-3000:]
+        time.sleep(0.2)
